@@ -1,0 +1,16 @@
+//! chunkify: zstd:chunked OCI layers, written fast, pulled in part, and metered truthfully.
+//!
+//! Modules stand in reading order, which is the order of their ranks: a module imports only from ranks above it in this list.
+
+// Rank 0: words that everyone uses.
+pub mod digest;
+pub mod ledger;
+pub mod limits;
+pub mod span;
+
+// Rank 4: shells that know digests and bytes, not the format.
+pub mod registry;
+pub mod store;
+
+// Rank 5: runs.
+pub mod serve;
