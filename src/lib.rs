@@ -8,6 +8,14 @@ pub mod ledger;
 pub mod limits;
 pub mod span;
 
+// Rank 1: other people's formats. Pure.
+pub mod cut;
+pub mod tar;
+pub mod zstd;
+
+// Rank 2: zstd:chunked. Pure.
+pub mod format;
+
 // Rank 4: shells that know digests and bytes, not the format.
 pub mod registry;
 pub mod store;

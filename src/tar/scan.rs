@@ -1,0 +1,352 @@
+//! The scanner: bytes of a tar go in, in pieces of any size; entries, payload and the raw bytes around them come out.
+//!
+//! It does no IO and holds no payload. Everything that is not payload leaves it as *segments*, so that segments and payloads in order
+//! are the archive, byte for byte. What it cannot read as Go's reader does, or what no table of contents can say, ends the scan with
+//! a [`Fault`]; the caller may still pass the bytes on.
+
+use std::mem;
+
+use super::header::{BLOCK, Block, Entry, HeaderError, Kind};
+use super::pax::{self, PaxError, Records};
+use crate::limits;
+
+/// Something in a tar.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// An entry begins. `segment` is every byte since the last payload: that payload's padding, extended headers, the header.
+    Entry {
+        /// What the headers say.
+        entry: Box<Entry>,
+        /// The raw bytes.
+        segment: Vec<u8>,
+        /// How many of the segment's first bytes are the previous payload's padding.
+        padding: usize,
+    },
+    /// Bytes of the current entry's payload.
+    Payload(&'a [u8]),
+    /// The payload is complete (not sent for entries without payload).
+    PayloadEnd,
+    /// Bytes after the last entry: its padding, the end-of-archive blocks and zeros behind them. At most 1 MiB at a time.
+    Trailer(Vec<u8>),
+}
+
+/// Why a tar has no faithful table of contents. Its bytes are still a layer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    /// Not a tar header, or one with malformed fields.
+    #[error("unreadable tar header: {0}")]
+    Header(#[from] HeaderError),
+    /// A malformed extended header.
+    #[error("unreadable extended header: {0}")]
+    Pax(#[from] PaxError),
+    /// An extended header above [`limits::TAR_SPECIAL`], or several that are too large together.
+    #[error("extended headers of {0} bytes, more than readers accept")]
+    TooLong(u64),
+    /// A type flag that a table of contents cannot name.
+    #[error("entry type {:?} has no form in a table of contents", char::from(*.0))]
+    Flag(u8),
+    /// A sparse file, in any of GNU tar's forms.
+    #[error("sparse entries have no form in a table of contents")]
+    Sparse,
+    /// A link, device, directory or fifo that states a size.
+    #[error("a size of {0} on an entry that has no payload")]
+    PayloadOnHeaderOnly(i64),
+    /// The archive ends inside a header, a payload or its padding.
+    #[error("the archive ends inside {0}")]
+    Truncated(&'static str),
+    /// One block of zeros and then something else.
+    #[error("a lone block of zeros inside the archive")]
+    LoneZeroBlock,
+    /// Data after the end of the archive.
+    #[error("data other than zeros after the end of the archive")]
+    TrailingData,
+    /// Zeros after the end of the archive whose number readers of the tar-split refuse.
+    #[error("an odd number of zeros after the end of the archive")]
+    TrailingLength,
+}
+
+/// A fault and where it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}, at byte {offset} of the tar{}", .entry.as_ref().map(|name| format!(", at or after entry {:?}", String::from_utf8_lossy(name))).unwrap_or_default())]
+pub struct Fault {
+    /// What is wrong.
+    pub kind: FaultKind,
+    /// The last entry whose name is known.
+    pub entry: Option<Vec<u8>>,
+    /// The offset in the tar up to which it was read.
+    pub offset: u64,
+}
+
+/// Trailing zeros leave in segments of this size.
+const TRAILER_PIECE: usize = 1 << 20;
+
+/// Extended headers of one entry, together.
+const SEGMENT_LIMIT: usize = 8 << 20;
+
+#[derive(Debug)]
+enum State {
+    Padding(usize),
+    Header { from: usize },
+    Special { flag: u8, from: usize, size: usize, padded: usize },
+    Payload { left: u64, pad: usize },
+    SecondZeroBlock { from: usize },
+    Trailer,
+    Done,
+}
+
+/// The state machine. Feed it with [`Scanner::next`] until the input is used up, then ask [`Scanner::finish`].
+#[derive(Debug)]
+pub struct Scanner {
+    state: State,
+    segment: Vec<u8>,
+    padding: usize,
+    offset: u64,
+    records: Records,
+    long_name: Vec<u8>,
+    long_link: Vec<u8>,
+    special_seen: bool,
+    last: Option<Vec<u8>>,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scanner {
+    /// A scanner at the start of an archive.
+    pub fn new() -> Self {
+        Self {
+            state: State::Header { from: 0 },
+            segment: Vec::new(),
+            padding: 0,
+            offset: 0,
+            records: Records::new(),
+            long_name: Vec::new(),
+            long_link: Vec::new(),
+            special_seen: false,
+            last: None,
+        }
+    }
+
+    /// Bytes of the tar that have been taken in.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes that were taken in and have left in no event; after a fault they come before the rest of the input.
+    pub fn into_pending(self) -> Vec<u8> {
+        self.segment
+    }
+
+    /// The next event, taking from the front of `input`; `None` when all of it is used up and more is needed.
+    ///
+    /// # Errors
+    /// [`Fault`]: the scan is over. What was taken in but not handed out is in [`Scanner::into_pending`].
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Fault> {
+        loop {
+            let event = match self.state {
+                State::Padding(left) => self.padding(input, left),
+                State::Header { from } => self.header(input, from)?,
+                State::Special { flag, from, size, padded } => self.special(input, flag, from, size, padded)?,
+                State::Payload { left, pad } => self.payload(input, left, pad),
+                State::SecondZeroBlock { from } => self.second_zero_block(input, from)?,
+                State::Trailer => self.trailer(input)?,
+                State::Done => return Ok(None),
+            };
+            match event {
+                Step::Event(event) => return Ok(Some(event)),
+                Step::Again => {}
+                Step::NeedsInput => return Ok(None),
+            }
+        }
+    }
+
+    /// Skips the current payload without seeing it, for callers that only have the segments.
+    pub fn skip_payload(&mut self) {
+        if let State::Payload { left, pad } = self.state {
+            self.offset = self.offset.saturating_add(left);
+            self.state = State::Padding(pad);
+        }
+    }
+
+    /// Ends the archive: the last piece of trailer, if any.
+    ///
+    /// # Errors
+    /// [`Fault`] when the archive is cut short in a way that readers refuse.
+    pub fn finish(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let truncated = |what| FaultKind::Truncated(what);
+        match self.state {
+            State::Padding(0) | State::Trailer | State::Done => {}
+            // Go's reader takes an archive that ends right behind a payload, but loses part of a padding.
+            State::Padding(_) if self.padding == 0 => {}
+            State::Padding(_) => return Err(self.fault(truncated("padding"))),
+            State::Header { from } if from == self.segment.len() && !self.special_seen => {}
+            State::Header { .. } => return Err(self.fault(truncated("a header"))),
+            State::SecondZeroBlock { from } if from == self.segment.len() => {}
+            State::SecondZeroBlock { .. } => return Err(self.fault(truncated("the end-of-archive blocks"))),
+            State::Special { .. } => return Err(self.fault(truncated("an extended header"))),
+            State::Payload { .. } => return Err(self.fault(truncated("a payload"))),
+        }
+        if matches!(self.state, State::Trailer) && self.segment.len() < 2 * BLOCK && !self.segment.len().is_multiple_of(BLOCK) {
+            return Err(self.fault(FaultKind::TrailingLength));
+        }
+        self.state = State::Done;
+        let rest = mem::take(&mut self.segment);
+        Ok((!rest.is_empty()).then_some(rest))
+    }
+
+    fn fault(&self, kind: impl Into<FaultKind>) -> Fault {
+        Fault { kind: kind.into(), entry: self.last.clone(), offset: self.offset }
+    }
+
+    /// Moves bytes from `input` to the segment until it holds `until` bytes; says whether it does.
+    fn fill(&mut self, input: &mut &[u8], until: usize) -> bool {
+        let wanted = until.saturating_sub(self.segment.len());
+        let (taken, rest) = input.split_at(wanted.min(input.len()));
+        self.segment.extend_from_slice(taken);
+        self.offset = self.offset.saturating_add(taken.len() as u64);
+        *input = rest;
+        self.segment.len() >= until
+    }
+
+    fn padding<'a>(&mut self, input: &mut &'a [u8], left: usize) -> Step<'a> {
+        let before = self.segment.len();
+        let whole = self.fill(input, before + left);
+        let taken = self.segment.len() - before;
+        self.padding += taken;
+        self.state = if whole { State::Header { from: self.segment.len() } } else { State::Padding(left - taken) };
+        if whole { Step::Again } else { Step::NeedsInput }
+    }
+
+    fn header<'a>(&mut self, input: &mut &'a [u8], from: usize) -> Result<Step<'a>, Fault> {
+        if !self.fill(input, from + BLOCK) {
+            return Ok(Step::NeedsInput);
+        }
+        let Some(block) = self.segment.get(from..).and_then(|bytes| bytes.first_chunk::<BLOCK>()) else {
+            return Ok(Step::NeedsInput);
+        };
+        if block.iter().all(|&byte| byte == 0) {
+            self.state = State::SecondZeroBlock { from: self.segment.len() };
+            return Ok(Step::Again);
+        }
+        let block = Block::parse(block).map_err(|error| self.fault(error))?;
+        match block.flag {
+            b'x' | b'L' | b'K' => self.begin_special(&block),
+            _ => self.entry(block),
+        }
+    }
+
+    fn begin_special<'a>(&mut self, block: &Block) -> Result<Step<'a>, Fault> {
+        let size = usize::try_from(block.size).ok().filter(|_| block.size <= limits::TAR_SPECIAL);
+        let size = size.ok_or_else(|| self.fault(FaultKind::TooLong(block.size)))?;
+        if self.segment.len() + size > SEGMENT_LIMIT {
+            return Err(self.fault(FaultKind::TooLong(self.segment.len() as u64)));
+        }
+        self.special_seen = true;
+        self.state = State::Special { flag: block.flag, from: self.segment.len(), size, padded: size.next_multiple_of(BLOCK) };
+        Ok(Step::Again)
+    }
+
+    fn special<'a>(
+        &mut self,
+        input: &mut &'a [u8],
+        flag: u8,
+        from: usize,
+        size: usize,
+        padded: usize,
+    ) -> Result<Step<'a>, Fault> {
+        if !self.fill(input, from + padded) {
+            return Ok(Step::NeedsInput);
+        }
+        let body = self.segment.get(from..from + size).unwrap_or_default();
+        let text = || body.split(|&byte| byte == 0).next().unwrap_or_default().to_vec();
+        match flag {
+            b'L' => self.long_name = text(),
+            b'K' => self.long_link = text(),
+            _ => self.records = pax::records(body).map_err(|error| self.fault(error))?,
+        }
+        self.state = State::Header { from: self.segment.len() };
+        Ok(Step::Again)
+    }
+
+    fn entry<'a>(&mut self, block: Block) -> Result<Step<'a>, Fault> {
+        let flag = block.flag;
+        let records = mem::take(&mut self.records);
+        let (name, link) = (mem::take(&mut self.long_name), mem::take(&mut self.long_link));
+        let sparse = flag == b'S' || pax::is_sparse(&records);
+        let (kind, entry) = block.with_extensions(&records, name, link).map_err(|error| self.fault(error))?;
+        self.last = Some(entry.name.clone());
+        if sparse {
+            return Err(self.fault(FaultKind::Sparse));
+        }
+        let kind = kind.ok_or_else(|| self.fault(FaultKind::Flag(flag)))?;
+        if kind != Kind::Regular && entry.size != 0 {
+            return Err(self.fault(FaultKind::PayloadOnHeaderOnly(entry.size)));
+        }
+        let left = u64::try_from(entry.size).map_err(|_| self.fault(HeaderError::Size))?;
+        let odd = usize::try_from(left % BLOCK as u64).unwrap_or(0);
+        self.special_seen = false;
+        let padding = mem::take(&mut self.padding);
+        self.state = match left {
+            0 => State::Header { from: 0 },
+            _ => State::Payload { left, pad: (BLOCK - odd) % BLOCK },
+        };
+        Ok(Step::Event(Event::Entry { entry: Box::new(entry), segment: mem::take(&mut self.segment), padding }))
+    }
+
+    fn payload<'a>(&mut self, input: &mut &'a [u8], left: u64, pad: usize) -> Step<'a> {
+        if left == 0 {
+            self.state = State::Padding(pad);
+            return Step::Event(Event::PayloadEnd);
+        }
+        if input.is_empty() {
+            return Step::NeedsInput;
+        }
+        let now = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
+        let (payload, rest) = input.split_at(now);
+        *input = rest;
+        self.offset = self.offset.saturating_add(now as u64);
+        self.state = State::Payload { left: left - now as u64, pad };
+        Step::Event(Event::Payload(payload))
+    }
+
+    fn second_zero_block<'a>(&mut self, input: &mut &'a [u8], from: usize) -> Result<Step<'a>, Fault> {
+        if !self.fill(input, from + BLOCK) {
+            return Ok(Step::NeedsInput);
+        }
+        if self.special_seen {
+            return Err(self.fault(FaultKind::Truncated("an entry: extended headers come last")));
+        }
+        if self.segment.iter().skip(from).any(|&byte| byte != 0) {
+            return Err(self.fault(FaultKind::LoneZeroBlock));
+        }
+        self.padding = 0;
+        self.state = State::Trailer;
+        Ok(Step::Event(Event::Trailer(mem::take(&mut self.segment))))
+    }
+
+    fn trailer<'a>(&mut self, input: &mut &'a [u8]) -> Result<Step<'a>, Fault> {
+        // A whole piece stays back until it is known that more follows, so that the last piece is never a short rest.
+        if self.segment.len() >= TRAILER_PIECE + 2 * BLOCK {
+            let rest = self.segment.split_off(TRAILER_PIECE);
+            return Ok(Step::Event(Event::Trailer(mem::replace(&mut self.segment, rest))));
+        }
+        if input.is_empty() {
+            return Ok(Step::NeedsInput);
+        }
+        let before = self.segment.len();
+        self.fill(input, TRAILER_PIECE + 2 * BLOCK);
+        if self.segment.iter().skip(before).any(|&byte| byte != 0) {
+            return Err(self.fault(FaultKind::TrailingData));
+        }
+        Ok(Step::Again)
+    }
+}
+
+enum Step<'a> {
+    Event(Event<'a>),
+    Again,
+    NeedsInput,
+}
