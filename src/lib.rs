@@ -16,6 +16,9 @@ pub mod zstd;
 // Rank 2: zstd:chunked. Pure.
 pub mod format;
 
+// Rank 3: algorithms. Pure but for threads and one `Write`.
+pub mod encode;
+
 // Rank 4: shells that know digests and bytes, not the format.
 pub mod registry;
 pub mod store;

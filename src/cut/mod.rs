@@ -101,6 +101,7 @@ impl Cutter {
             out(Piece::Data(rest));
         }
         self.buffer.clear();
+        (self.start, self.searched) = (0, 0);
     }
 
     fn compact(&mut self) {

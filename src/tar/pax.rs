@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn records_are_cut_by_length() {
-        let block = b"27 SCHILY.xattr.user.a=1\n2\x00\n18 path=some/name\n";
+        let block = b"28 SCHILY.xattr.user.a=1\n2\x00\n18 path=some/name\n";
         let records = records(block).unwrap();
         assert_eq!(records[&b"SCHILY.xattr.user.a"[..]], b"1\n2\0");
         assert_eq!(records[&b"path"[..]], b"some/name");

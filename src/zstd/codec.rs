@@ -21,6 +21,7 @@ fn error(code: zstd_safe::ErrorCode) -> io::Error {
 /// Makes one frame at a time; its state never reaches from one frame into the next, so the same input always gives the same frame.
 pub struct FrameCompressor {
     context: CCtx<'static>,
+    scratch: Vec<u8>,
 }
 
 impl FrameCompressor {
@@ -30,15 +31,15 @@ impl FrameCompressor {
         context
             .set_parameter(CParameter::CompressionLevel(level))
             .expect("a level is accepted by a fresh context");
-        Self { context }
+        Self { context, scratch: Vec::new() }
     }
 
     /// `data` as one frame that states its content size and carries no checksum (digests do that job).
     pub fn compress(&mut self, data: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(zstd_safe::compress_bound(data.len()));
-        self.context.compress2(&mut out, data).expect("the output has room for the bound");
-        out.shrink_to_fit();
-        out
+        self.scratch.clear();
+        self.scratch.reserve(zstd_safe::compress_bound(data.len()));
+        self.context.compress2(&mut self.scratch, data).expect("the output has room for the bound");
+        self.scratch.as_slice().to_vec()
     }
 
     /// `len` zero bytes as one frame, without ever holding them.

@@ -1,0 +1,294 @@
+//! The producer: reads the tar, decides where frames begin and end, and says in which order they are written.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+
+use bytes::{Bytes, BytesMut};
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::cut::{Cutter, Piece, Policy};
+use crate::digest::Digest;
+use crate::format::toc;
+use crate::tar::path;
+use crate::tar::scan::{Event, Scanner};
+
+use super::budget::Budget;
+use super::digests::{FilePart, FileSums, TarDigest};
+use super::workers::{Frame, Job, Wanted, weight};
+use super::{EncodeError, Progress, Unfaithful};
+
+/// Tar bytes are read in pieces of this size.
+const READ: usize = 1 << 20;
+
+/// A header frame, or a frame of bytes without table of contents, ends when it has this size.
+const FRAME: usize = 1 << 20;
+
+/// A frame that some worker is making.
+#[derive(Debug)]
+pub struct Pending {
+    /// The result, once.
+    pub frame: Receiver<Frame>,
+    /// What it takes of the budget.
+    pub weight: usize,
+}
+
+/// What the writer does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Writes a frame that no entry names.
+    Frame(Pending),
+    /// Begins an entry, whose headers were `segment`.
+    Entry {
+        /// For the table of contents, without offsets and digests.
+        entry: Box<toc::Entry>,
+        /// For the tar-split.
+        segment: Vec<u8>,
+    },
+    /// Writes a chunk of the entry.
+    Chunk {
+        /// The frame.
+        frame: Pending,
+        /// Payload bytes in it.
+        len: u64,
+        /// Whether they are all zeros.
+        zeros: bool,
+    },
+    /// Ends the entry's payload. `sums` are of the whole of it, unless it is a single chunk that already has them.
+    PayloadEnd {
+        /// Digest and checksum.
+        sums: Option<Receiver<FileSums>>,
+    },
+    /// Raw bytes behind the last entry, for the tar-split.
+    Trailer(Vec<u8>),
+    /// From here on there is no table of contents.
+    Abandon(Unfaithful),
+}
+
+/// Nobody takes steps any more: the writer has failed and knows why.
+struct Stopped;
+
+/// See the module.
+pub struct Producer<'a> {
+    jobs: Sender<Job>,
+    steps: Sender<Step>,
+    budget: &'a Budget,
+    file_digests: Sender<FilePart>,
+    cutter: Cutter,
+    headers: Vec<u8>,
+    paths: HashSet<[u8; 16]>,
+}
+
+enum Flow {
+    Scan(Scanner),
+    /// The tar has no table of contents: its bytes are passed on.
+    Pass,
+}
+
+impl<'a> Producer<'a> {
+    /// A producer that feeds the given queues.
+    pub fn new(
+        policy: Policy,
+        jobs: Sender<Job>,
+        steps: Sender<Step>,
+        budget: &'a Budget,
+        file_digests: Sender<FilePart>,
+    ) -> Self {
+        let cutter = Cutter::new(policy);
+        Self { jobs, steps, budget, file_digests, cutter, headers: Vec::new(), paths: HashSet::new() }
+    }
+
+    /// Runs to the end of the tar; returns its size. Ends early, without error, when the writer has stopped.
+    pub fn run(
+        mut self,
+        mut source: impl Read,
+        tar_digest: &TarDigest,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<u64, EncodeError> {
+        let mut flow = Flow::Scan(Scanner::new());
+        let mut size = 0;
+        loop {
+            // On error the writer ends what it has as if it were whole; its result is thrown away with ours.
+            let bytes = read(&mut source).map_err(|source| EncodeError::Read { offset: size, source })?;
+            let end = bytes.is_empty();
+            size += bytes.len() as u64;
+            tar_digest.push(bytes.clone());
+            progress(Progress { read: size });
+            let went = if end { self.finish(flow).map(|()| Flow::Pass) } else { self.take(flow, &bytes) };
+            match went {
+                Ok(next) if !end => flow = next,
+                _ => return Ok(size),
+            }
+        }
+    }
+
+    fn take(&mut self, flow: Flow, bytes: &Bytes) -> Result<Flow, Stopped> {
+        let mut input = &bytes[..];
+        let Flow::Scan(mut scanner) = flow else {
+            self.raw(input)?;
+            return Ok(Flow::Pass);
+        };
+        let why = loop {
+            match scanner.next(&mut input) {
+                Ok(None) => return Ok(Flow::Scan(scanner)),
+                Ok(Some(event)) => {
+                    if let Some(why) = self.event(event, bytes, scanner.offset())? {
+                        break why;
+                    }
+                }
+                Err(fault) => break fault.into(),
+            }
+        };
+        self.abandon(scanner, why)?;
+        self.raw(input)?;
+        Ok(Flow::Pass)
+    }
+
+    fn finish(&mut self, flow: Flow) -> Result<(), Stopped> {
+        if let Flow::Scan(mut scanner) = flow {
+            match scanner.finish() {
+                Ok(Some(rest)) => {
+                    self.raw(&rest)?;
+                    self.step(Step::Trailer(rest))?;
+                }
+                Ok(None) => {}
+                Err(fault) => self.abandon(scanner, fault.into())?,
+            }
+        }
+        self.flush_headers()
+    }
+
+    /// Handles one event; says why there can be no table of contents, if so.
+    fn event(&mut self, event: Event<'_>, bytes: &Bytes, offset: u64) -> Result<Option<Unfaithful>, Stopped> {
+        match event {
+            Event::Entry { entry, segment, .. } => {
+                self.raw(&segment)?;
+                let name = || String::from_utf8_lossy(&entry.name).into_owned();
+                let said = match toc::Entry::from_tar(&entry) {
+                    Ok(said) => said,
+                    Err(why) => return Ok(Some(Unfaithful::NoForm { name: name(), offset, why })),
+                };
+                if !self.paths.insert(path_key(&entry.name)) {
+                    return Ok(Some(Unfaithful::Duplicate { name: name(), offset }));
+                }
+                if entry.size > 0 {
+                    self.flush_headers()?;
+                    self.cutter.begin(entry.size.unsigned_abs());
+                }
+                self.step(Step::Entry { entry: Box::new(said), segment })?;
+            }
+            Event::Payload(payload) => self.payload(payload, bytes)?,
+            Event::PayloadEnd => self.payload_end()?,
+            Event::Trailer(rest) => {
+                self.raw(&rest)?;
+                self.step(Step::Trailer(rest))?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn payload(&mut self, payload: &[u8], bytes: &Bytes) -> Result<(), Stopped> {
+        if !self.cutter.is_whole() {
+            self.file_digests.send(FilePart::Bytes(bytes.slice_ref(payload))).map_err(|_| Stopped)?;
+        }
+        let mut pieces = Vec::new();
+        self.cutter.push(payload, |piece| pieces.push(piece));
+        pieces.into_iter().try_for_each(|piece| self.chunk(piece, Wanted::Digest))
+    }
+
+    fn payload_end(&mut self) -> Result<(), Stopped> {
+        let whole = self.cutter.is_whole();
+        let mut pieces = Vec::new();
+        self.cutter.end(|piece| pieces.push(piece));
+        let wanted = if whole { Wanted::DigestAndCrc } else { Wanted::Digest };
+        pieces.into_iter().try_for_each(|piece| self.chunk(piece, wanted))?;
+        let sums = if whole {
+            None
+        } else {
+            let (done, sums) = crossbeam_channel::bounded(1);
+            self.file_digests.send(FilePart::End(done)).map_err(|_| Stopped)?;
+            Some(sums)
+        };
+        self.step(Step::PayloadEnd { sums })
+    }
+
+    /// Gives up the table of contents. What the scanner and the cutter still hold goes on as plain bytes.
+    fn abandon(&mut self, scanner: Scanner, why: Unfaithful) -> Result<(), Stopped> {
+        let mut pieces = Vec::new();
+        self.cutter.end(|piece| pieces.push(piece));
+        self.step(Step::Abandon(why))?;
+        for piece in pieces {
+            let frame = self.job(piece, Wanted::Bytes)?;
+            self.step(Step::Frame(frame))?;
+        }
+        self.raw(&scanner.into_pending())
+    }
+
+    /// Takes bytes that are no payload.
+    fn raw(&mut self, mut bytes: &[u8]) -> Result<(), Stopped> {
+        while !bytes.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(FRAME - self.headers.len()));
+            self.headers.extend_from_slice(now);
+            bytes = rest;
+            if self.headers.len() == FRAME {
+                self.flush_headers()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_headers(&mut self) -> Result<(), Stopped> {
+        if self.headers.is_empty() {
+            return Ok(());
+        }
+        let headers = std::mem::take(&mut self.headers);
+        let frame = self.job(Piece::Data(headers), Wanted::Bytes)?;
+        self.step(Step::Frame(frame))
+    }
+
+    fn chunk(&mut self, piece: Piece, wanted: Wanted) -> Result<(), Stopped> {
+        let (len, zeros) = match &piece {
+            Piece::Data(data) => (data.len() as u64, false),
+            Piece::Zeros(len) => (*len, true),
+        };
+        let frame = self.job(piece, wanted)?;
+        self.step(Step::Chunk { frame, len, zeros })
+    }
+
+    fn job(&mut self, piece: Piece, wanted: Wanted) -> Result<Pending, Stopped> {
+        let weight = weight(&piece);
+        if !self.budget.acquire(weight) {
+            return Err(Stopped);
+        }
+        let (done, frame) = crossbeam_channel::bounded(1);
+        self.jobs.send(Job { piece, wanted, done }).map_err(|_| Stopped)?;
+        Ok(Pending { frame, weight })
+    }
+
+    fn step(&self, step: Step) -> Result<(), Stopped> {
+        self.steps.send(step).map_err(|_| Stopped)
+    }
+}
+
+/// Half a SHA-256 of the cleaned path stands for it: a million paths take 16 MB.
+fn path_key(name: &[u8]) -> [u8; 16] {
+    let digest = Digest::of(&path::clean(name));
+    let mut key = [0; 16];
+    key.copy_from_slice(&digest.as_bytes()[..16]);
+    key
+}
+
+/// The next piece, full unless the end is near; empty at the end.
+fn read(source: &mut impl Read) -> io::Result<Bytes> {
+    let mut buffer = BytesMut::zeroed(READ);
+    let mut filled = 0;
+    while filled < READ {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.freeze())
+}
