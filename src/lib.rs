@@ -10,6 +10,7 @@ pub mod span;
 
 // Rank 1: other people's formats. Pure.
 pub mod cut;
+pub mod inflate;
 pub mod tar;
 pub mod zstd;
 
@@ -18,6 +19,7 @@ pub mod format;
 
 // Rank 3: algorithms. Pure but for threads and one `Write`.
 pub mod encode;
+pub mod plan;
 
 // Rank 4: shells that know digests and bytes, not the format.
 pub mod registry;
