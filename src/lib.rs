@@ -19,6 +19,7 @@ pub mod format;
 
 // Rank 3: algorithms. Pure but for threads and one `Write`.
 pub mod encode;
+pub mod image;
 pub mod plan;
 
 // Rank 4: shells that know digests and bytes, not the format.
