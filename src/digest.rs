@@ -93,9 +93,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         match text.split_once(':') {
             Some(("sha256", hex)) => Self::from_hex(hex).ok_or_else(|| DigestError::Form(text.into())),
-            Some((algorithm @ ("sha384" | "sha512" | "blake3"), _)) => {
-                Err(DigestError::Algorithm(algorithm.into()))
-            }
+            Some((algorithm @ ("sha384" | "sha512" | "blake3"), _)) => Err(DigestError::Algorithm(algorithm.into())),
             _ => Err(DigestError::Form(text.into())),
         }
     }
@@ -137,6 +135,12 @@ impl Hasher {
     /// The digest so far; the hasher starts anew.
     pub fn finish_reset(&mut self) -> Digest {
         Digest(self.0.finalize_reset().into())
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher")
     }
 }
 

@@ -28,9 +28,7 @@ impl FrameCompressor {
     /// A compressor at `level` (see [`LEVELS`]; out of range is clamped by the library).
     pub fn new(level: i32) -> Self {
         let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::CompressionLevel(level))
-            .expect("a level is accepted by a fresh context");
+        context.set_parameter(CParameter::CompressionLevel(level)).expect("a level is accepted by a fresh context");
         Self { context, scratch: Vec::new() }
     }
 
@@ -44,16 +42,16 @@ impl FrameCompressor {
 
     /// `len` zero bytes as one frame, without ever holding them.
     pub fn compress_zeros(&mut self, len: u64) -> Vec<u8> {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.context.reset(ResetDirective::SessionOnly).expect("a session can always be reset");
         self.context.set_pledged_src_size(Some(len)).expect("no frame has begun");
+        let zeros = vec![0; 64 << 10];
         let mut out = Vec::with_capacity(1 << 10);
         let mut left = len;
         while left > 0 {
-            let now = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            let now = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
             left -= now as u64;
             let end = left == 0;
-            let mut input = InBuffer::around(&ZEROS[..now]);
+            let mut input = InBuffer::around(&zeros[..now]);
             push(&mut self.context, &mut input, &mut out, end);
         }
         out
@@ -92,9 +90,7 @@ impl StreamCompressor {
     /// A stream at `level`.
     pub fn new(level: i32) -> Self {
         let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::CompressionLevel(level))
-            .expect("a level is accepted by a fresh context");
+        context.set_parameter(CParameter::CompressionLevel(level)).expect("a level is accepted by a fresh context");
         Self { context, out: Vec::new(), taken: 0 }
     }
 

@@ -156,10 +156,8 @@ impl Entry {
     /// # Errors
     /// [`NoForm`] when it cannot be said.
     pub fn from_tar(entry: &TarEntry) -> Result<Self, NoForm> {
-        let text = |bytes: &[u8], what| {
-            std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NoForm::NotUtf8(what))
-        };
-        let time = |time| Timestamp::from_tar(time).map_err(|()| NoForm::Time);
+        let text =
+            |bytes: &[u8], what| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NoForm::NotUtf8(what));
         let mut xattrs = BTreeMap::new();
         for (name, value) in &entry.xattrs {
             xattrs.insert(text(name, "name of an extended attribute")?, BASE64.encode(value));
@@ -172,9 +170,9 @@ impl Entry {
             size: entry.size,
             uid: entry.uid,
             gid: entry.gid,
-            mod_time: time(entry.mtime)?,
-            access_time: entry.atime.map(time).transpose()?.flatten(),
-            change_time: entry.ctime.map(time).transpose()?.flatten(),
+            mod_time: Timestamp::from_tar(entry.mtime)?,
+            access_time: entry.atime.map(Timestamp::from_tar).transpose()?.flatten(),
+            change_time: entry.ctime.map(Timestamp::from_tar).transpose()?.flatten(),
             dev_major: entry.dev_major,
             dev_minor: entry.dev_minor,
             xattrs,

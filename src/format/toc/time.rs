@@ -6,6 +6,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::tar::number::Time;
 
+use super::entry::NoForm;
+
 /// A time that has a form in the table of contents: RFC 3339, years 0 to 9999.
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp(OffsetDateTime);
@@ -17,14 +19,14 @@ impl Timestamp {
     /// A tar's time. `Ok(None)` is Go's zero time.
     ///
     /// # Errors
-    /// `Err(())` for a year that RFC 3339 cannot say.
-    pub fn from_tar(moment: Time) -> Result<Option<Self>, ()> {
+    /// [`NoForm::Time`] for a year that RFC 3339 cannot say.
+    pub fn from_tar(moment: Time) -> Result<Option<Self>, NoForm> {
         if moment == Time::seconds(Self::GO_ZERO) {
             return Ok(None);
         }
-        let at = OffsetDateTime::from_unix_timestamp(moment.seconds).map_err(|_| ())?;
-        let at = at.replace_nanosecond(moment.nanos).map_err(|_| ())?;
-        if (0..=9999).contains(&at.year()) { Ok(Some(Self(at))) } else { Err(()) }
+        let at = OffsetDateTime::from_unix_timestamp(moment.seconds).map_err(|_| NoForm::Time)?;
+        let at = at.replace_nanosecond(moment.nanos).map_err(|_| NoForm::Time)?;
+        if (0..=9999).contains(&at.year()) { Ok(Some(Self(at))) } else { Err(NoForm::Time) }
     }
 
     /// What readers take for no time at all: Go's zero and the start of 1970.
@@ -78,8 +80,8 @@ mod tests {
             assert_eq!(serde_json::to_string(&time).unwrap(), expected);
             assert_eq!(serde_json::from_str::<Timestamp>(expected).unwrap(), time);
         }
-        assert_eq!(Timestamp::from_tar(Time::seconds(253_402_300_800)), Err(()));
-        assert_eq!(Timestamp::from_tar(Time::seconds(i64::MAX)), Err(()));
+        assert_eq!(Timestamp::from_tar(Time::seconds(253_402_300_800)), Err(NoForm::Time));
+        assert_eq!(Timestamp::from_tar(Time::seconds(i64::MAX)), Err(NoForm::Time));
         assert_eq!(Timestamp::from_tar(Time::seconds(Timestamp::GO_ZERO)), Ok(None));
     }
 
