@@ -61,6 +61,9 @@ func pull(arguments []string) (any, error) {
 		id := digest.FromString(fmt.Sprintf("layer %d", i)).Encoded()
 		result, err := pullLayer(store, layer, id, parent)
 		if err != nil {
+			if errors.As(err, &chunked.ErrFallbackToOrdinaryLayerDownload{}) {
+				err = fmt.Errorf("podman would take the whole blob: %w", err)
+			}
 			return results, fmt.Errorf("layer %d, %s: %w", i, layer.blob, err)
 		}
 		results = append(results, result)
