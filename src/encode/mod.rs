@@ -11,6 +11,7 @@
 mod budget;
 mod digests;
 mod metadata;
+mod names;
 mod producer;
 mod workers;
 mod writer;
@@ -25,6 +26,7 @@ use crate::format::toc::NoForm;
 use crate::tar::scan::Fault;
 
 use budget::Budget;
+pub use names::NameFault;
 
 /// What shapes a blob, and how much of the machine it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,13 +113,21 @@ pub enum Unfaithful {
         /// What has no form.
         why: NoForm,
     },
-    /// Two entries have the same path.
-    #[error("entry {name:?} at byte {offset} of the tar has the path of an earlier entry, which readers refuse")]
-    Duplicate {
-        /// The later entry's name.
+    /// A name that readers cannot use.
+    #[error("entry {name:?} at byte {offset} of the tar has {why}")]
+    Name {
+        /// The entry's name.
         name: String,
         /// Where its headers end in the tar.
         offset: u64,
+        /// What is wrong with it.
+        why: NameFault,
+    },
+    /// A hard link whose target is in another layer, or nowhere.
+    #[error("entry {name:?} is a hard link to a file that is not in the layer, which readers cannot make")]
+    DanglingLink {
+        /// The link's name.
+        name: String,
     },
     /// The metadata is larger than readers accept.
     #[error("the {what} would be {len} bytes, more than the {limit} that readers accept")]
@@ -293,7 +303,7 @@ mod tests {
         let double = archive(&[("a".into(), vec![1; 9000]), ("a".into(), vec![2; 100])]);
         let (_, encoded) = run(&double, 2);
         let Form::Plain(why) = encoded.form else { panic!("chunked") };
-        assert_eq!(why, Unfaithful::Duplicate { name: "a".into(), offset: 512 + 9216 + 512 });
+        assert_eq!(why, Unfaithful::Name { name: "a".into(), offset: 512 + 9216 + 512, why: NameFault::Duplicate });
         let mut trailing = archive(&[("a".into(), vec![1; 9000])]);
         trailing.extend(b"garbage");
         for (tar, expected) in [

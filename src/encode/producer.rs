@@ -1,19 +1,17 @@
 //! The producer: reads the tar, decides where frames begin and end, and says in which order they are written.
 
-use std::collections::HashSet;
 use std::io::{self, Read};
 
 use bytes::{Bytes, BytesMut};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::cut::{Cutter, Piece, Policy};
-use crate::digest::Digest;
 use crate::format::toc;
-use crate::tar::path;
 use crate::tar::scan::{Event, Scanner};
 
 use super::budget::Budget;
 use super::digests::{FilePart, FileSums, TarDigest};
+use super::names::Names;
 use super::workers::{Frame, Job, Wanted, weight};
 use super::{EncodeError, Progress, Unfaithful};
 
@@ -75,7 +73,7 @@ pub struct Producer<'a> {
     file_digests: Sender<FilePart>,
     cutter: Cutter,
     headers: Vec<u8>,
-    paths: HashSet<[u8; 16]>,
+    names: Names,
 }
 
 enum Flow {
@@ -94,7 +92,7 @@ impl<'a> Producer<'a> {
         file_digests: Sender<FilePart>,
     ) -> Self {
         let cutter = Cutter::new(policy);
-        Self { jobs, steps, budget, file_digests, cutter, headers: Vec::new(), paths: HashSet::new() }
+        Self { jobs, steps, budget, file_digests, cutter, headers: Vec::new(), names: Names::default() }
     }
 
     /// Runs to the end of the tar; returns its size. Ends early, without error, when the writer has stopped.
@@ -153,6 +151,10 @@ impl<'a> Producer<'a> {
                 Ok(None) => {}
                 Err(fault) => self.abandon(scanner, fault.into())?,
             }
+            if let Some(link) = self.names.dangling() {
+                let name = String::from_utf8_lossy(link).into_owned();
+                self.step(Step::Abandon(Unfaithful::DanglingLink { name }))?;
+            }
         }
         self.flush_headers()
     }
@@ -167,8 +169,8 @@ impl<'a> Producer<'a> {
                     Ok(said) => said,
                     Err(why) => return Ok(Some(Unfaithful::NoForm { name: name(), offset, why })),
                 };
-                if !self.paths.insert(path_key(&entry.name)) {
-                    return Ok(Some(Unfaithful::Duplicate { name: name(), offset }));
+                if let Err(why) = self.names.add(&entry) {
+                    return Ok(Some(Unfaithful::Name { name: name(), offset, why }));
                 }
                 if entry.size > 0 {
                     self.flush_headers()?;
@@ -267,14 +269,6 @@ impl<'a> Producer<'a> {
     fn step(&self, step: Step) -> Result<(), Stopped> {
         self.steps.send(step).map_err(|_| Stopped)
     }
-}
-
-/// Half a SHA-256 of the cleaned path stands for it: a million paths take 16 MB.
-fn path_key(name: &[u8]) -> [u8; 16] {
-    let digest = Digest::of(&path::clean(name));
-    let mut key = [0; 16];
-    key.copy_from_slice(&digest.as_bytes()[..16]);
-    key
 }
 
 /// The next piece, full unless the end is near; empty at the end.

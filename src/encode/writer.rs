@@ -45,7 +45,7 @@ pub fn run(
         let mut why = None;
         for step in steps {
             match step {
-                Step::Abandon(reason) => why = Some(reason),
+                Step::Abandon(reason) => why = why.or(Some(reason)),
                 Step::Frame(pending) => {
                     out.frame(pending, budget)?;
                 }
