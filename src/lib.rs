@@ -27,4 +27,10 @@ pub mod registry;
 pub mod store;
 
 // Rank 5: runs.
+pub mod source;
+pub mod convert;
+pub mod inspect;
+pub mod pull;
+pub mod push;
 pub mod serve;
+pub mod verify;

@@ -2,6 +2,8 @@
 
 pub mod document;
 pub mod media_type;
+pub mod platform;
 pub mod rewrite;
 
 pub use document::{Descriptor, Index, Manifest, Platform};
+pub use platform::{PlatformFilter, PlatformFilterError};

@@ -41,6 +41,9 @@ pub fn manifest(old: &Manifest, layers: Vec<Descriptor>) -> Manifest {
     new
 }
 
+/// Where an attestation's descriptor names the manifest that it is about.
+const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
+
 /// The index with its manifests replaced (old digest to new descriptor's digest, size and type), and all of its types OCI's.
 pub fn index(old: &Index, replaced: &BTreeMap<Digest, Descriptor>) -> Index {
     let mut new = old.clone();
@@ -51,6 +54,10 @@ pub fn index(old: &Index, replaced: &BTreeMap<Digest, Descriptor>) -> Index {
             listed.digest = by.digest;
             listed.size = by.size;
             listed.media_type.clone_from(&by.media_type);
+        }
+        let about = listed.annotations.get(REFERENCE_DIGEST).and_then(|digest| digest.parse::<Digest>().ok());
+        if let Some(by) = about.and_then(|digest| replaced.get(&digest)) {
+            listed.annotations.insert(REFERENCE_DIGEST.into(), by.digest.to_string());
         }
     }
     new

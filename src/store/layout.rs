@@ -250,6 +250,24 @@ impl Layout {
         self.root.join(".chunkify")
     }
 
+    /// A small file of our own, if it is there and readable: a cache, so nothing depends on it.
+    pub fn read_private(&self, name: &str) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.private().join(name)).ok()?;
+        file.take(limits::MANIFEST).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Writes a small file of our own.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.private().join(name);
+        files::make_dir(path.parent().unwrap_or(&path))?;
+        files::replace(&path, bytes, &self.scratch()?)
+    }
+
     fn blobs(&self) -> PathBuf {
         self.root.join("blobs").join("sha256")
     }

@@ -159,6 +159,14 @@ impl Partial {
         files::sync_dir(self.blob.parent().unwrap_or(&self.blob))
     }
 
+    /// Forgets all bytes, so that no later attempt takes them for a beginning.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn clear(&self) -> Result<(), StoreError> {
+        doing(self.file.set_len(0), "empty the unfinished blob", &self.path)
+    }
+
     /// Removes what there is.
     ///
     /// # Errors

@@ -1,0 +1,78 @@
+//! What earlier runs made of a layer, so that an interrupted conversion goes on where it was.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+use crate::encode::Settings;
+use crate::format::annotations::Annotations;
+use crate::image::rewrite::NewBlob;
+use crate::store::{Layout, StoreError};
+use crate::zstd::codec;
+
+/// A layer's conversion, as it is remembered.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    diff_id: Digest,
+    digest: Digest,
+    size: u64,
+    annotations: BTreeMap<String, String>,
+    reason: Option<String>,
+}
+
+/// A remembered conversion.
+#[derive(Debug)]
+pub struct Remembered {
+    /// Of the tar.
+    pub diff_id: Digest,
+    /// What was made.
+    pub blob: NewBlob,
+    /// Why it has no table of contents, if it has none.
+    pub reason: Option<String>,
+}
+
+/// The name of a record: whatever shapes the blob is in it.
+fn name(layer: &Digest, settings: &Settings) -> String {
+    let Settings { level, metadata_level, cut, .. } = settings;
+    let shape = format!(
+        "{layer} {} {} {level} {metadata_level} {cut:?}",
+        env!("CARGO_PKG_VERSION"),
+        codec::library_version()
+    );
+    format!("converted/{}", Digest::of(shape.as_bytes()).hex())
+}
+
+/// What is remembered of a layer, when its blob is still there.
+pub fn recall(layout: &Layout, layer: &Digest, settings: &Settings) -> Option<Remembered> {
+    let bytes = layout.read_private(&name(layer, settings))?;
+    let record: Record = serde_json::from_slice(&bytes).ok()?;
+    let there = layout.blob_size(&record.digest).ok()?;
+    if there != Some(record.size) {
+        return None;
+    }
+    let annotations = Annotations::parse(&record.annotations).ok();
+    let blob = NewBlob { digest: record.digest, size: record.size, annotations };
+    Some(Remembered { diff_id: record.diff_id, blob, reason: record.reason })
+}
+
+/// Remembers a conversion.
+///
+/// # Errors
+/// [`StoreError`] when the record cannot be written.
+pub fn remember(
+    layout: &Layout,
+    layer: &Digest,
+    settings: &Settings,
+    diff_id: Digest,
+    blob: &NewBlob,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
+    let mut annotations = BTreeMap::new();
+    if let Some(own) = &blob.annotations {
+        own.apply(&mut annotations);
+    }
+    let record =
+        Record { diff_id, digest: blob.digest, size: blob.size, annotations, reason: reason.map(str::to_owned) };
+    let bytes = serde_json::to_vec(&record).expect("a record has a form in JSON");
+    layout.write_private(&name(layer, settings), &bytes)
+}

@@ -1,0 +1,290 @@
+//! Carrying a layer's plan out: fetch and copy at once, then prove the blob, and mend what a wrong copy spoilt.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::format::frame_map::FrameMap;
+use crate::image::Descriptor;
+use crate::ledger::{Cause, Ledger};
+use crate::plan::missing::{self, Known, Plan};
+use crate::registry::{RegistryError, SpanSink};
+use crate::span::Span;
+use crate::store::{Layout, Partial, StoreError};
+
+use super::known;
+use super::layer::{LayerPlan, Place, Tiled};
+use super::local::{LocalFrames, index_of};
+use super::outcome::Mode;
+
+/// Why a planned layer did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum LayerFailure {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A local blob could not be read, or the unfinished one not written.
+    #[error("cannot copy local frames")]
+    Copy(#[source] io::Error),
+    /// Even fetched whole it is not the blob that the manifest names.
+    #[error("the registry's bytes are not the blob that the manifest names: they have digest {got}")]
+    NotTheBlob {
+        /// Of the bytes.
+        got: Digest,
+    },
+    /// A worker thread died.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+/// A layer that arrived.
+#[derive(Debug)]
+pub struct Arrived {
+    /// How.
+    pub mode: Mode,
+    /// What was special.
+    pub reason: Option<String>,
+    /// Bytes that were here before.
+    pub reused_bytes: u64,
+}
+
+/// Told how many bytes came.
+pub type Fetched<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// Carries a plan out.
+///
+/// # Errors
+/// [`LayerFailure`]. What was fetched stays in the unfinished blob, unless it is proved wrong.
+pub async fn run(
+    place: &Place,
+    layer: &Descriptor,
+    plan: LayerPlan,
+    ledger: &Arc<Ledger>,
+    fetched: Fetched<'_>,
+) -> Result<Arrived, LayerFailure> {
+    match plan {
+        LayerPlan::Present => Ok(Arrived { mode: Mode::Present, reason: None, reused_bytes: layer.size }),
+        LayerPlan::Whole { reason, partial, rest, ranges } => {
+            let work = Work { place, layer, partial, ledger, fetched };
+            work.whole(reason, rest, ranges).await
+        }
+        LayerPlan::Tiled(tiled) => {
+            let work = Work { place, layer, partial: tiled.partial.clone(), ledger, fetched };
+            work.tiled(*tiled).await
+        }
+    }
+}
+
+struct Work<'a> {
+    place: &'a Place,
+    layer: &'a Descriptor,
+    partial: Arc<Partial>,
+    ledger: &'a Arc<Ledger>,
+    fetched: Fetched<'a>,
+}
+
+impl Work<'_> {
+    async fn tiled(&self, tiled: Tiled) -> Result<Arrived, LayerFailure> {
+        let Tiled { map, known, plan, .. } = tiled;
+        let kept = plan.kept_bytes + plan.copied_bytes();
+        let sink = TiledSink { work: self, classify: |span, tell: &mut dyn FnMut(Cause, u64)| {
+            missing::causes(&map, &known, span, tell);
+        } };
+        let fetch = self.spans(&plan.missing, &sink);
+        let copy = copy(self.partial.clone(), self.place.local.clone(), plan.clone(), self.place.layout.clone());
+        let (fetch, copy) = tokio::join!(fetch, copy);
+        match fetch {
+            Ok(()) => {}
+            Err(RegistryError::RangesRefused { .. }) => {
+                return self.restart("the server stopped answering requests for ranges".into()).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut notes = Vec::new();
+        if let Err(why) = copy? {
+            // A local blob that cannot be read is no reason to fail: what it should have given shows as wrong below.
+            tracing::warn!(layer = %self.layer.digest, "a local blob could not be copied from: {why}");
+            notes.push(format!("a local blob could not be read ({why})"));
+        }
+        let mut reused = kept;
+        match self.commit().await? {
+            Ok(()) => {}
+            Err(_) => {
+                let (mended, why) = self.mend(&map, &known).await?;
+                reused = reused.saturating_sub(mended);
+                notes.push(why);
+                if let Err(got) = self.commit().await? {
+                    tracing::warn!(layer = %self.layer.digest, "its frames are right and yet it has digest {got}");
+                    return self.restart("its frames do not make the blob that the manifest names".into()).await;
+                }
+            }
+        }
+        if let Err(why) = index_of(&map).save(&self.place.layout, &self.layer.digest) {
+            tracing::info!("a frame index is not kept: {why}");
+        }
+        let mode = if kept == 0 { Mode::Whole } else { Mode::Partial };
+        if kept == 0 {
+            notes.insert(0, "no frame of it was in the store".into());
+        }
+        let reason = (!notes.is_empty()).then(|| notes.join("; "));
+        Ok(Arrived { mode, reason, reused_bytes: reused })
+    }
+
+    /// Fetches what is wrong; returns how many bytes that was thought to be here were not, and what to say of it.
+    async fn mend(
+        &self,
+        map: &Arc<FrameMap>,
+        known: &Arc<Vec<Known>>,
+    ) -> Result<(u64, String), LayerFailure> {
+        let (partial, for_check, states) = (self.partial.clone(), map.clone(), known.clone());
+        let wrong = tokio::task::spawn_blocking(move || {
+            let is_wrong = |frame| !known::is_right(&partial, frame);
+            for_check.frames.iter().zip(states.iter()).map(|(frame, known)| (is_wrong(frame), *known)).collect::<Vec<_>>()
+        });
+        let wrong = wrong.await.map_err(LayerFailure::Worker)?;
+        let any = wrong.iter().any(|(wrong, _)| *wrong);
+        // Where every frame has the right content, some local one was compressed otherwise: all of them are suspect.
+        let suspect = |&(wrong, known): &(bool, Known)| if any { wrong } else { known != Known::Missing };
+        let again: Vec<Known> =
+            wrong.iter().map(|frame| if suspect(frame) { Known::Missing } else { Known::Kept }).collect();
+        let plan = missing::plan(map, &again);
+        let reused = wrong.iter().zip(&map.frames).filter(|(frame, _)| suspect(frame) && frame.1 != Known::Missing);
+        let reused: u64 = reused.map(|(_, frame)| frame.span.len()).sum();
+        let why = if any {
+            format!("{} frames were damaged and {} bytes of them fetched again", plan.missing_frames, plan.missing_bytes())
+        } else {
+            format!("local frames came from another compressor, {} bytes of them fetched again", plan.missing_bytes())
+        };
+        tracing::warn!(layer = %self.layer.digest, "{why}");
+        let sink = TiledSink { work: self, classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
+            tell(Cause::Wasted, span.len());
+        } };
+        self.spans(&plan.missing, &sink).await?;
+        Ok((reused, why))
+    }
+
+    async fn whole(&self, reason: String, rest: Span, ranges: bool) -> Result<Arrived, LayerFailure> {
+        if ranges {
+            let sink = TiledSink { work: self, classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
+                tell(Cause::Whole, span.len());
+            } };
+            match self.spans(&[rest], &sink).await {
+                Ok(()) => {}
+                Err(RegistryError::RangesRefused { .. }) => self.stream().await?,
+                Err(error) => return Err(error.into()),
+            }
+        } else {
+            self.stream().await?;
+        }
+        match self.commit().await? {
+            Ok(()) => Ok(Arrived { mode: Mode::Whole, reason: Some(reason), reused_bytes: 0 }),
+            Err(_) if ranges => self.restart(reason).await,
+            Err(got) => self.give_up(got),
+        }
+    }
+
+    /// The last resort: the whole blob in one stream, whatever is there already.
+    async fn restart(&self, reason: String) -> Result<Arrived, LayerFailure> {
+        let bytes = self.ledger.bytes();
+        for cause in [Cause::TableOfContents, Cause::Payload, Cause::Headers, Cause::Gaps, Cause::Whole] {
+            self.ledger.reclassify(cause, Cause::Wasted, bytes.get(cause));
+        }
+        self.stream().await?;
+        match self.commit().await? {
+            Ok(()) => Ok(Arrived { mode: Mode::Whole, reason: Some(reason), reused_bytes: 0 }),
+            Err(got) => self.give_up(got),
+        }
+    }
+
+    /// Nothing of it may be taken for a beginning by the next attempt.
+    fn give_up(&self, got: Digest) -> Result<Arrived, LayerFailure> {
+        self.partial.clear()?;
+        Err(LayerFailure::NotTheBlob { got })
+    }
+
+    async fn stream(&self) -> Result<(), LayerFailure> {
+        let mut at = 0;
+        let mut sink = |bytes: &[u8]| {
+            self.partial.write_at(at, bytes)?;
+            at += bytes.len() as u64;
+            (self.fetched)(bytes.len() as u64);
+            Ok(())
+        };
+        let Place { client, repo, .. } = self.place;
+        let Descriptor { digest, size, .. } = self.layer;
+        client.blob_from(repo, digest, *size, 0, self.ledger, Cause::Whole, &mut sink).await?;
+        Ok(())
+    }
+
+    async fn spans(&self, spans: &[Span], sink: &dyn SpanSink) -> Result<(), RegistryError> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let Place { client, repo, .. } = self.place;
+        let Descriptor { digest, size, .. } = self.layer;
+        client.blob_spans(repo, digest, *size, spans, self.ledger, sink).await
+    }
+
+    /// Proves and publishes the blob; the inner error is the digest that it has instead.
+    async fn commit(&self) -> Result<Result<(), Digest>, LayerFailure> {
+        let partial = self.partial.clone();
+        let committed = tokio::task::spawn_blocking(move || partial.commit()).await.map_err(LayerFailure::Worker)?;
+        match committed {
+            Ok(()) => Ok(Ok(())),
+            Err(StoreError::Digest { got, .. }) => Ok(Err(got)),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Writes what comes into the unfinished blob, and notes for what each byte came.
+struct TiledSink<'a, F> {
+    work: &'a Work<'a>,
+    classify: F,
+}
+
+impl<F: Fn(Span, &mut dyn FnMut(Cause, u64)) + Send + Sync> SpanSink for TiledSink<'_, F> {
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let Some(span) = Span::with_len(offset, bytes.len() as u64) else { return Ok(()) };
+        // Counted before they are written: they crossed the wire even when the disk is full.
+        (self.classify)(span, &mut |cause, count| self.work.ledger.add(cause, count));
+        (self.work.fetched)(span.len());
+        self.work.partial.write_at(offset, bytes)
+    }
+}
+
+/// Copies the local runs. The inner error is a local blob that failed; the rest was copied.
+async fn copy(
+    partial: Arc<Partial>,
+    local: Arc<LocalFrames>,
+    plan: Plan,
+    layout: Layout,
+) -> Result<Result<(), String>, LayerFailure> {
+    let copied = tokio::task::spawn_blocking(move || {
+        let mut failed = None;
+        let mut open = std::collections::BTreeMap::new();
+        for copy in &plan.copies {
+            let digest = local.blobs[copy.from.blob].digest;
+            let file = match open.entry(copy.from.blob) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => match layout.open_blob(&digest) {
+                    Ok(file) => entry.insert(file),
+                    Err(error) => {
+                        failed = Some(error.to_string());
+                        continue;
+                    }
+                },
+            };
+            match partial.copy_from(file, copy.from.offset, copy.span.start(), copy.span.len()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => return Err(error),
+                Err(error) => failed = Some(format!("blob {digest}: {error}")),
+            }
+        }
+        Ok(failed.map_or(Ok(()), Err))
+    });
+    copied.await.map_err(LayerFailure::Worker)?.map_err(LayerFailure::Copy)
+}

@@ -1,0 +1,168 @@
+//! The plan of one layer.
+
+use std::sync::Arc;
+
+use crate::format::annotations::{Annotations, AnnotationsError};
+use crate::format::frame_map::{self, FrameMap, LayerError};
+use crate::format::tail::Tail;
+use crate::image::Descriptor;
+use crate::ledger::{Cause, Ledger};
+use crate::plan::missing::{self, Known, Plan};
+use crate::registry::{Client, RegistryError, Repository};
+use crate::span::Span;
+use crate::store::{Layout, Partial, StoreError};
+
+use super::known;
+use super::local::LocalFrames;
+
+/// What will be done for a layer.
+#[derive(Debug)]
+pub enum LayerPlan {
+    /// Nothing: it is in the store.
+    Present,
+    /// Its frames are put together from local ones and fetched ones.
+    Tiled(Box<Tiled>),
+    /// It comes whole, because of a reason; what lies behind `rest` is there already.
+    Whole {
+        /// Why.
+        reason: String,
+        /// The unfinished blob.
+        partial: Arc<Partial>,
+        /// The bytes to fetch.
+        rest: Span,
+        /// Whether the server answered a range, so that `rest` can be asked for in pieces.
+        ranges: bool,
+    },
+}
+
+/// A layer that can be tiled.
+#[derive(Debug)]
+pub struct Tiled {
+    /// Its frames.
+    pub map: Arc<FrameMap>,
+    /// What is known of each.
+    pub known: Arc<Vec<Known>>,
+    /// Copies and spans.
+    pub plan: Plan,
+    /// The unfinished blob; the tail is in it.
+    pub partial: Arc<Partial>,
+}
+
+impl LayerPlan {
+    /// Bytes that will be asked for, without framing.
+    pub fn to_fetch(&self) -> u64 {
+        match self {
+            Self::Present => 0,
+            Self::Tiled(tiled) => tiled.plan.missing_bytes(),
+            Self::Whole { rest, .. } => rest.len(),
+        }
+    }
+}
+
+/// Why a layer has no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFailure {
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The unfinished blob.
+    #[error("cannot write the unfinished blob")]
+    Write(#[source] std::io::Error),
+    /// An empty blob cannot be a layer.
+    #[error("the manifest says that it is 0 bytes")]
+    Empty,
+    /// A worker thread died.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+/// Where a layer is planned.
+#[derive(Clone)]
+pub struct Place {
+    /// The registry's client.
+    pub client: Client,
+    /// The repository.
+    pub repo: Repository,
+    /// The store.
+    pub layout: Layout,
+    /// What the store has.
+    pub local: Arc<LocalFrames>,
+}
+
+/// Makes the plan of a layer; fetches its tail.
+///
+/// # Errors
+/// [`PlanFailure`]. A layer that cannot be tiled is no error: see [`LayerPlan::Whole`].
+pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<LayerPlan, PlanFailure> {
+    if place.layout.blob_size(&layer.digest)? == Some(layer.size) {
+        return Ok(LayerPlan::Present);
+    }
+    let all = Span::new(0, layer.size).ok_or(PlanFailure::Empty)?;
+    let partial = open_partial(place, layer).await?;
+    if partial.is_finished() && place.layout.blob_size(&layer.digest)? == Some(layer.size) {
+        // Another process finished it while this one waited.
+        Arc::into_inner(partial).map_or(Ok(()), Partial::discard)?;
+        return Ok(LayerPlan::Present);
+    }
+    let whole = |reason: String| LayerPlan::Whole { reason, partial: partial.clone(), rest: all, ranges: false };
+    let (annotations, tail) = match claims(layer) {
+        Ok(claims) => claims,
+        Err(why) => return Ok(whole(why.to_string())),
+    };
+    let fetched = place.client.blob_range(
+        &place.repo,
+        &layer.digest,
+        layer.size,
+        tail.span(),
+        ledger,
+        Cause::TableOfContents,
+    );
+    let bytes = match fetched.await {
+        Ok(bytes) => bytes,
+        Err(RegistryError::RangesRefused { .. }) => {
+            return Ok(whole("the server does not answer requests for ranges".into()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    partial.write_at(tail.span().start(), &bytes).map_err(PlanFailure::Write)?;
+    let (local, for_map) = (place.local.clone(), partial.clone());
+    let checked = tokio::task::spawn_blocking(move || {
+        let map = frame_map::check(&annotations, &tail, &bytes)?;
+        let known = known::known(&map, &for_map, &local);
+        Ok::<_, LayerError>((map, known))
+    });
+    match checked.await.map_err(PlanFailure::Worker)? {
+        Ok((map, known)) => {
+            let plan = missing::plan(&map, &known);
+            Ok(LayerPlan::Tiled(Box::new(Tiled { map: Arc::new(map), known: Arc::new(known), plan, partial })))
+        }
+        Err(why) => match Span::new(0, tail.data_end()) {
+            Some(rest) => Ok(LayerPlan::Whole { reason: why.to_string(), partial, rest, ranges: true }),
+            None => Ok(whole(why.to_string())),
+        },
+    }
+}
+
+async fn open_partial(place: &Place, layer: &Descriptor) -> Result<Arc<Partial>, PlanFailure> {
+    let (layout, digest, size) = (place.layout.clone(), layer.digest, layer.size);
+    let opened = tokio::task::spawn_blocking(move || layout.partial(&digest, size));
+    Ok(Arc::new(opened.await.map_err(PlanFailure::Worker)??))
+}
+
+/// Why a layer's own words rule a partial pull out.
+#[derive(Debug, thiserror::Error)]
+enum NoClaims {
+    #[error(transparent)]
+    Annotations(#[from] AnnotationsError),
+    #[error(transparent)]
+    Tail(#[from] crate::format::tail::TailError),
+}
+
+fn claims(layer: &Descriptor) -> Result<(Annotations, Tail), NoClaims> {
+    let annotations = Annotations::parse(&layer.annotations)?;
+    let tail = annotations.positions.check(layer.size)?;
+    Ok((annotations, tail))
+}

@@ -1,0 +1,89 @@
+//! What a pull did. Other programs read this as JSON, so its field names stay.
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::ledger::Bytes;
+
+/// The version of the report's form.
+pub const SCHEMA: u32 = 1;
+
+/// A finished (or only planned) pull.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pulled {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The image's full name.
+    pub reference: String,
+    /// Digest of the manifest or index that has the name now.
+    pub digest: Digest,
+    /// Whether nothing was fetched but what planning takes.
+    pub dry_run: bool,
+    /// Everything that crossed the wire.
+    pub wire: Wire,
+    /// What was predicted to cross the wire, in bytes, once the plan stood.
+    pub predicted_bytes: u64,
+    /// The limit that was given.
+    pub max_wire_bytes: Option<u64>,
+    /// Bytes of all layers.
+    pub image_bytes: u64,
+    /// Every layer, lowest first.
+    pub layers: Vec<LayerReport>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// The sum of a ledger.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Wire {
+    /// Response-body bytes that were received.
+    pub body_bytes: u64,
+    /// HTTP requests that were sent.
+    pub requests: u64,
+    /// The same bytes by cause.
+    pub by_cause: Bytes,
+}
+
+/// How a layer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// It was in the store.
+    Present,
+    /// Some of it was in the store, the rest was fetched.
+    Partial,
+    /// All of it was fetched.
+    Whole,
+}
+
+impl Mode {
+    /// The word in reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Partial => "partial",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// One layer of a pull.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayerReport {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// How it came.
+    pub mode: Mode,
+    /// Why it did not come in part, or what had to be done beside the plan.
+    pub reason: Option<String>,
+    /// Bytes of the blob that were in the store.
+    pub reused_bytes: u64,
+    /// Response-body bytes received for it.
+    pub fetched_bytes: u64,
+    /// Requests sent for it.
+    pub requests: u64,
+    /// The received bytes by cause.
+    pub by_cause: Bytes,
+}

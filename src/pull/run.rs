@@ -1,0 +1,374 @@
+//! The run over a whole image: documents, plans, layers, name.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use crate::digest::Digest;
+use crate::image::document::DocumentError;
+use crate::image::{Descriptor, Index, Manifest, PlatformFilter, media_type};
+use crate::ledger::{Bytes, Cause, Ledger};
+use crate::limits;
+use crate::registry::{Client, Reference, RegistryError, Repository};
+use crate::store::{Layout, StoreError};
+
+use super::assemble::{self, Arrived, LayerFailure};
+use super::layer::{self, LayerPlan, Place, PlanFailure};
+use super::local::LocalFrames;
+use super::outcome::{LayerReport, Mode, Pulled, SCHEMA, Wire};
+
+/// What is pulled, and within which bounds.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which image of an index.
+    pub platform: PlatformFilter,
+    /// All images of an index, and the index itself.
+    pub all_platforms: bool,
+    /// More than this many response-body bytes are not accepted.
+    pub max_wire_bytes: Option<u64>,
+    /// Plan, and stop before the first byte of payload.
+    pub dry_run: bool,
+}
+
+/// What a run tells while it goes on.
+#[derive(Clone, Copy, Debug)]
+pub enum Event {
+    /// The plan stands: so many bytes will come.
+    Planned {
+        /// Bytes to fetch.
+        bytes: u64,
+    },
+    /// So many more bytes came.
+    Fetched(u64),
+}
+
+/// Told of everything that happens; called from any thread.
+pub type Report = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Layers that are worked on at once.
+const LAYERS_AT_ONCE: usize = 4;
+
+/// Why an image was not pulled.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// The registry, about manifests and configs.
+    #[error("cannot get the image's documents")]
+    Registry(#[from] RegistryError),
+    /// The store.
+    #[error("the store")]
+    Store(#[from] StoreError),
+    /// A document of the image.
+    #[error("{digest}: {source}")]
+    Document {
+        /// Which one.
+        digest: Digest,
+        /// What is wrong with it.
+        source: DocumentError,
+    },
+    /// Neither a manifest nor an index.
+    #[error("{digest} is of type {media_type:?}, which is no image manifest or index")]
+    Type {
+        /// The document.
+        digest: Digest,
+        /// As announced.
+        media_type: String,
+    },
+    /// A document that states a size above the limit, or another than it has.
+    #[error("document {digest} is stated to be {size} bytes, which is wrong or above the limit of {limit}", limit = limits::MANIFEST)]
+    Size {
+        /// The document.
+        digest: Digest,
+        /// As its descriptor says.
+        size: u64,
+    },
+    /// Indexes inside indexes without end.
+    #[error("indexes are nested more than {limit} deep", limit = limits::INDEX_DEPTH)]
+    Depth,
+    /// The index has no such image.
+    #[error("the image has no such platform; it has {0}: choose one with --platform")]
+    NoPlatform(String),
+    /// A layer has no plan.
+    #[error("layer {number} of {of} ({digest}) cannot be planned")]
+    Plan {
+        /// From 1.
+        number: usize,
+        /// Layers of the image.
+        of: usize,
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        source: PlanFailure,
+    },
+    /// A layer did not arrive.
+    #[error("layer {number} of {of} ({digest}) did not arrive")]
+    Layer {
+        /// From 1.
+        number: usize,
+        /// Layers of the image.
+        of: usize,
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        source: LayerFailure,
+    },
+    /// The plan would cost more than the limit; nothing of the layers' data was fetched.
+    #[error("the pull would fetch {predicted} bytes, more than the limit of {limit} bytes; nothing was stored")]
+    Budget {
+        /// What was fetched so far and what is missing.
+        predicted: u64,
+        /// As given.
+        limit: u64,
+        /// The plan, as a report.
+        plan: Box<Pulled>,
+    },
+    /// A worker thread died.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+/// Pulls an image into a store.
+///
+/// # Errors
+/// [`PullError`]. The image has no name in the store then; what was fetched stays for the next attempt.
+pub async fn pull(
+    client: &Client,
+    reference: &Reference,
+    layout: &Layout,
+    options: &Options,
+    report: Report,
+) -> Result<Pulled, PullError> {
+    let started = std::time::Instant::now();
+    let run = Run { client, reference, repo: reference.repo(), layout, options, ledger: Ledger::new() };
+    let (root, images) = run.documents().await?;
+    let layers = layers_of(&images);
+    let place = run.place().await?;
+    let planned = run.plan(&place, layers).await?;
+    let to_fetch: u64 = planned.iter().map(|layer| layer.plan.to_fetch()).sum();
+    let predicted = run.spent(&planned) + to_fetch;
+    report(Event::Planned { bytes: to_fetch });
+    let over = options.max_wire_bytes.filter(|limit| predicted > *limit);
+    if options.dry_run || over.is_some() {
+        let layers = planned.iter().map(Planned::report).collect();
+        let pulled = run.outcome(&root, layers, predicted, started, true);
+        return match over {
+            Some(limit) if !options.dry_run => Err(PullError::Budget { predicted, limit, plan: Box::new(pulled) }),
+            _ => Ok(pulled),
+        };
+    }
+    let layers = run.carry_out(&place, planned, &report).await?;
+    layout.set_image(&reference.to_string(), root.clone())?;
+    Ok(run.outcome(&root, layers, predicted, started, false))
+}
+
+struct Run<'a> {
+    client: &'a Client,
+    reference: &'a Reference,
+    repo: Repository,
+    layout: &'a Layout,
+    options: &'a Options,
+    /// For everything that belongs to no layer.
+    ledger: Ledger,
+}
+
+/// A layer with its plan.
+struct Planned {
+    number: usize,
+    of: usize,
+    layer: Descriptor,
+    plan: LayerPlan,
+    ledger: Arc<Ledger>,
+}
+
+impl Planned {
+    /// What the plan says, in the form of what was done.
+    fn report(&self) -> LayerReport {
+        let (mode, reason, reused) = match &self.plan {
+            LayerPlan::Present => (Mode::Present, None, self.layer.size),
+            LayerPlan::Whole { reason, .. } => (Mode::Whole, Some(reason.clone()), 0),
+            LayerPlan::Tiled(tiled) => {
+                let reused = tiled.plan.kept_bytes + tiled.plan.copied_bytes();
+                let mode = if reused == 0 { Mode::Whole } else { Mode::Partial };
+                (mode, (reused == 0).then(|| "no frame of it is in the store".into()), reused)
+            }
+        };
+        self.line(Arrived { mode, reason, reused_bytes: reused })
+    }
+
+    fn line(&self, arrived: Arrived) -> LayerReport {
+        let by_cause = self.ledger.bytes();
+        LayerReport {
+            digest: self.layer.digest,
+            size: self.layer.size,
+            mode: arrived.mode,
+            reason: arrived.reason,
+            reused_bytes: arrived.reused_bytes,
+            fetched_bytes: by_cause.total(),
+            requests: self.ledger.requests(),
+            by_cause,
+        }
+    }
+}
+
+/// Every layer once, in the order of the manifests; foreign ones live elsewhere.
+fn layers_of(images: &[Manifest]) -> Vec<Descriptor> {
+    let mut seen = std::collections::BTreeSet::new();
+    let layers = images.iter().flat_map(|image| &image.layers);
+    let ours = layers.filter(|layer| !media_type::is_foreign_layer(&layer.media_type));
+    ours.filter(|layer| seen.insert(layer.digest)).cloned().collect()
+}
+
+impl Run<'_> {
+    /// The root that gets the name, and the manifests of all images to pull. All documents and configs are in the store afterwards.
+    async fn documents(&self) -> Result<(Descriptor, Vec<Manifest>), PullError> {
+        let answer = self.client.manifest(&self.repo, &self.reference.manifest_name(), &self.ledger).await?;
+        let root = Descriptor::new(&answer.media_type, answer.digest, answer.bytes.len() as u64);
+        self.layout.put_blob(&answer.bytes)?;
+        let mut images = Vec::new();
+        let named = self.document(root, answer.bytes, 0, &mut images).await?;
+        Ok((named, images))
+    }
+
+    async fn document(
+        &self,
+        descriptor: Descriptor,
+        bytes: Vec<u8>,
+        depth: usize,
+        images: &mut Vec<Manifest>,
+    ) -> Result<Descriptor, PullError> {
+        let wrong = |source| PullError::Document { digest: descriptor.digest, source };
+        if media_type::is_manifest(&descriptor.media_type) {
+            let manifest = Manifest::parse(&bytes).map_err(wrong)?;
+            self.fetch_document(&manifest.config).await?;
+            images.push(manifest);
+            return Ok(descriptor);
+        }
+        if !media_type::is_index(&descriptor.media_type) {
+            return Err(PullError::Type { digest: descriptor.digest, media_type: descriptor.media_type });
+        }
+        if depth >= limits::INDEX_DEPTH {
+            return Err(PullError::Depth);
+        }
+        let index = Index::parse(&bytes).map_err(wrong)?;
+        if self.options.all_platforms {
+            for child in index.manifests {
+                let bytes = self.fetch_document(&child).await?;
+                Box::pin(self.document(child, bytes, depth + 1, images)).await?;
+            }
+            return Ok(descriptor);
+        }
+        let child = self.choose(index)?;
+        let bytes = self.fetch_document(&child).await?;
+        let child = Descriptor { annotations: BTreeMap::new(), ..child };
+        Box::pin(self.document(child, bytes, depth + 1, images)).await
+    }
+
+    fn choose(&self, index: Index) -> Result<Descriptor, PullError> {
+        let have: Vec<String> = index.manifests.iter().filter_map(|listed| listed.platform.as_ref()).map(|platform| {
+            let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+            format!("{}/{}{variant}", platform.os, platform.architecture)
+        }).collect();
+        // An index of one image that says nothing of platforms leaves no choice.
+        let only = index.manifests.len() == 1 && have.is_empty();
+        let fits = |listed: &Descriptor| {
+            only || listed.platform.as_ref().is_some_and(|platform| self.options.platform.matches(platform))
+        };
+        index.manifests.into_iter().find(fits).ok_or_else(|| PullError::NoPlatform(have.join(", ")))
+    }
+
+    /// A manifest, index or config: from the store when it is there.
+    async fn fetch_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, PullError> {
+        let Descriptor { digest, size, media_type, .. } = descriptor;
+        let wrong_size = || PullError::Size { digest: *digest, size: *size };
+        if *size > limits::MANIFEST {
+            return Err(wrong_size());
+        }
+        if let Ok(bytes) = self.layout.read_blob(digest, limits::MANIFEST) {
+            return if bytes.len() as u64 == *size { Ok(bytes) } else { Err(wrong_size()) };
+        }
+        let bytes = if media_type::is_manifest(media_type) || media_type::is_index(media_type) {
+            self.client.manifest(&self.repo, &digest.to_string(), &self.ledger).await?.bytes
+        } else {
+            self.client.blob_bytes(&self.repo, digest, *size, &self.ledger, Cause::Metadata).await?
+        };
+        if bytes.len() as u64 != *size {
+            return Err(wrong_size());
+        }
+        self.layout.put_blob(&bytes)?;
+        Ok(bytes)
+    }
+
+    async fn place(&self) -> Result<Place, PullError> {
+        let layout = self.layout.clone();
+        let local = tokio::task::spawn_blocking(move || LocalFrames::gather(&layout)).await.map_err(PullError::Worker)??;
+        Ok(Place {
+            client: self.client.clone(),
+            repo: self.repo.clone(),
+            layout: self.layout.clone(),
+            local: Arc::new(local),
+        })
+    }
+
+    async fn plan(&self, place: &Place, layers: Vec<Descriptor>) -> Result<Vec<Planned>, PullError> {
+        let of = layers.len();
+        let plans = layers.into_iter().enumerate().map(|(at, layer)| async move {
+            let ledger = Arc::new(Ledger::new());
+            let digest = layer.digest;
+            let plan = layer::plan(place, &layer, &ledger).await;
+            let plan = plan.map_err(|source| PullError::Plan { number: at + 1, of, digest, source })?;
+            Ok(Planned { number: at + 1, of, layer, plan, ledger })
+        });
+        stream::iter(plans).buffered(LAYERS_AT_ONCE).try_collect().await
+    }
+
+    async fn carry_out(
+        &self,
+        place: &Place,
+        planned: Vec<Planned>,
+        report: &Report,
+    ) -> Result<Vec<LayerReport>, PullError> {
+        let total = AtomicU64::new(0);
+        let fetched = |bytes: u64| {
+            total.fetch_add(bytes, Ordering::Relaxed);
+            report(Event::Fetched(bytes));
+        };
+        let fetched = &fetched;
+        let runs = planned.into_iter().map(|mut planned| async move {
+            let plan = std::mem::replace(&mut planned.plan, LayerPlan::Present);
+            let (number, of, digest) = (planned.number, planned.of, planned.layer.digest);
+            let arrived = assemble::run(place, &planned.layer, plan, &planned.ledger, fetched).await;
+            let arrived = arrived.map_err(|source| PullError::Layer { number, of, digest, source })?;
+            Ok(planned.line(arrived))
+        });
+        stream::iter(runs).buffered(LAYERS_AT_ONCE).try_collect().await
+    }
+
+    fn spent(&self, planned: &[Planned]) -> u64 {
+        self.ledger.bytes().total() + planned.iter().map(|layer| layer.ledger.bytes().total()).sum::<u64>()
+    }
+
+    fn outcome(
+        &self,
+        root: &Descriptor,
+        layers: Vec<LayerReport>,
+        predicted_bytes: u64,
+        started: std::time::Instant,
+        dry_run: bool,
+    ) -> Pulled {
+        let by_cause = layers.iter().fold(self.ledger.bytes(), |sum: Bytes, layer| sum.plus(&layer.by_cause));
+        let requests = self.ledger.requests() + layers.iter().map(|layer| layer.requests).sum::<u64>();
+        Pulled {
+            schema: SCHEMA,
+            reference: self.reference.to_string(),
+            digest: root.digest,
+            dry_run,
+            wire: Wire { body_bytes: by_cause.total(), requests, by_cause },
+            predicted_bytes,
+            max_wire_bytes: self.options.max_wire_bytes,
+            image_bytes: layers.iter().map(|layer| layer.size).sum(),
+            layers,
+            seconds: started.elapsed().as_secs_f64(),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Reading an image's documents and blobs, wherever they are.
+
+#![expect(clippy::disallowed_methods, reason = "io shell")]
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+
+use crate::digest::Digest;
+use crate::image::Descriptor;
+use crate::image::media_type;
+use crate::ledger::{Cause, Ledger};
+use crate::limits;
+use crate::registry::{Client, Reference, RegistryError, Repository};
+use crate::span::Span;
+use crate::store::{Layout, StoreError};
+
+use super::Location;
+
+/// An image's root, manifest or index: its descriptor and its bytes.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Type, digest, size.
+    pub descriptor: Descriptor,
+    /// The bytes, verified.
+    pub bytes: Vec<u8>,
+}
+
+/// Why an image cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The layout.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A document that states a size above [`limits::MANIFEST`].
+    #[error("document {digest} is {size} bytes, more than the {limit} that are accepted", limit = limits::MANIFEST)]
+    TooLarge {
+        /// The document.
+        digest: Digest,
+        /// As its descriptor says.
+        size: u64,
+    },
+    /// The blob's size is not what its descriptor says.
+    #[error("blob {digest} is {actual} bytes, its descriptor says {stated}")]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// As the descriptor says.
+        stated: u64,
+        /// As it is.
+        actual: u64,
+    },
+    /// Reading a blob's file failed.
+    #[error("cannot read bytes {span} of blob {digest}")]
+    Read {
+        /// The blob.
+        digest: Digest,
+        /// Which bytes.
+        span: Span,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No folder for blobs on their way.
+    #[error("cannot make a temporary folder")]
+    Temporary(#[source] io::Error),
+}
+
+/// An open source of one image.
+pub enum Source {
+    /// A layout on disk.
+    Layout {
+        /// The layout.
+        layout: Layout,
+        /// The image's name in it.
+        name: Option<String>,
+    },
+    /// A registry. Whole blobs are kept in a temporary layout while the source is open.
+    Registry {
+        /// The client.
+        client: Client,
+        /// The image.
+        reference: Reference,
+        /// Where blobs wait.
+        spool: Spool,
+        /// What crossed the wire.
+        ledger: Ledger,
+    },
+}
+
+/// A temporary layout.
+pub struct Spool {
+    layout: Layout,
+    _folder: tempfile::TempDir,
+}
+
+impl Spool {
+    /// An empty one, in the system's temporary folder (`TMPDIR`).
+    ///
+    /// # Errors
+    /// [`SourceError::Temporary`].
+    pub fn new() -> Result<Self, SourceError> {
+        let folder = tempfile::Builder::new().prefix("chunkify-").tempdir().map_err(SourceError::Temporary)?;
+        Ok(Self { layout: Layout::open_or_create(folder.path())?, _folder: folder })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+impl Source {
+    /// Opens a place. `client` is used for registries only.
+    ///
+    /// # Errors
+    /// [`SourceError`] when a layout is none.
+    pub fn open(location: &Location, client: &Client) -> Result<Self, SourceError> {
+        Ok(match location {
+            Location::Layout { dir, name } => Self::Layout { layout: Layout::open(dir)?, name: name.clone() },
+            Location::Registry(reference) => Self::Registry {
+                client: client.clone(),
+                reference: reference.clone(),
+                spool: Spool::new()?,
+                ledger: Ledger::new(),
+            },
+        })
+    }
+
+    /// The image's root document.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn root(&self) -> Result<Document, SourceError> {
+        match self {
+            Self::Layout { layout, name } => {
+                let descriptor = layout.resolve(name.as_deref())?;
+                let bytes = self.document(&descriptor).await?;
+                Ok(Document { descriptor, bytes })
+            }
+            Self::Registry { client, reference, ledger, .. } => {
+                let manifest = client.manifest(&reference.repo(), &reference.manifest_name(), ledger).await?;
+                let size = manifest.bytes.len() as u64;
+                let descriptor = Descriptor::new(&manifest.media_type, manifest.digest, size);
+                Ok(Document { descriptor, bytes: manifest.bytes })
+            }
+        }
+    }
+
+    /// A manifest, index or config, whole and verified.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
+        let Descriptor { digest, size, .. } = descriptor;
+        if *size > limits::MANIFEST {
+            return Err(SourceError::TooLarge { digest: *digest, size: *size });
+        }
+        let bytes = match self {
+            Self::Layout { layout, .. } => layout.read_blob(digest, limits::MANIFEST)?,
+            Self::Registry { client, reference, ledger, .. } => {
+                let repo = reference.repo();
+                let of_manifests = |kind: &str| media_type::is_manifest(kind) || media_type::is_index(kind);
+                if of_manifests(&descriptor.media_type) {
+                    client.manifest(&repo, &digest.to_string(), ledger).await?.bytes
+                } else {
+                    client.blob_bytes(&repo, digest, *size, ledger, Cause::Metadata).await?
+                }
+            }
+        };
+        self.size_matches(descriptor, bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// A blob as a file. Its bytes are verified when it comes from a registry; a layout's are as they are.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn blob(&self, descriptor: &Descriptor) -> Result<File, SourceError> {
+        let digest = &descriptor.digest;
+        let layout = match self {
+            Self::Layout { layout, .. } => layout,
+            Self::Registry { spool, .. } => {
+                if spool.layout.blob_size(digest)?.is_none() {
+                    self.spool_blob(descriptor).await?;
+                }
+                &spool.layout
+            }
+        };
+        self.size_matches(descriptor, layout.blob_size(digest)?.unwrap_or(descriptor.size))?;
+        Ok(layout.open_blob(digest)?)
+    }
+
+    async fn spool_blob(&self, descriptor: &Descriptor) -> Result<(), SourceError> {
+        let Self::Registry { client, reference, spool, ledger } = self else { return Ok(()) };
+        let Descriptor { digest, size, .. } = descriptor;
+        let mut writer = spool.layout.blob_writer()?;
+        let mut sink = |bytes: &[u8]| writer.write_all(bytes);
+        client.blob_from(&reference.repo(), digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
+        writer.commit(Some(*digest))?;
+        Ok(())
+    }
+
+    /// Some bytes of a blob, unverified; from a registry as one ranged request.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn blob_span(&self, descriptor: &Descriptor, span: Span) -> Result<Vec<u8>, SourceError> {
+        let digest = &descriptor.digest;
+        match self {
+            Self::Layout { layout, .. } => {
+                let file = layout.open_blob(digest)?;
+                read_span(&file, span).map_err(|source| SourceError::Read { digest: *digest, span, source })
+            }
+            Self::Registry { client, reference, ledger, .. } => {
+                let cause = Cause::TableOfContents;
+                Ok(client.blob_range(&reference.repo(), digest, descriptor.size, span, ledger, cause).await?)
+            }
+        }
+    }
+
+    /// The layout behind it, if it is one.
+    pub fn layout(&self) -> Option<&Layout> {
+        match self {
+            Self::Layout { layout, .. } => Some(layout),
+            Self::Registry { .. } => None,
+        }
+    }
+
+    /// The repository behind it, if it is one: blobs can be mounted from it within its registry.
+    pub fn repository(&self) -> Option<Repository> {
+        match self {
+            Self::Layout { .. } => None,
+            Self::Registry { reference, .. } => Some(reference.repo()),
+        }
+    }
+
+    fn size_matches(&self, descriptor: &Descriptor, actual: u64) -> Result<(), SourceError> {
+        let (digest, stated) = (descriptor.digest, descriptor.size);
+        if stated == actual { Ok(()) } else { Err(SourceError::Size { digest, stated, actual }) }
+    }
+}
+
+/// Reads exactly `span` of a file. The caller has held its length against a limit.
+///
+/// # Errors
+/// Those of the file system.
+pub fn read_span(file: &File, span: Span) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(span.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let available = file.metadata()?.len();
+    if span.end() > available {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    let mut bytes = vec![0; len];
+    file.read_exact_at(&mut bytes, span.start())?;
+    Ok(bytes)
+}
