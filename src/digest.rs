@@ -93,9 +93,7 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         match text.split_once(':') {
             Some(("sha256", hex)) => Self::from_hex(hex).ok_or_else(|| DigestError::Form(text.into())),
-            Some((algorithm @ ("sha384" | "sha512" | "blake3"), _)) => {
-                Err(DigestError::Algorithm(algorithm.into()))
-            }
+            Some((algorithm @ ("sha384" | "sha512" | "blake3"), _)) => Err(DigestError::Algorithm(algorithm.into())),
             _ => Err(DigestError::Form(text.into())),
         }
     }

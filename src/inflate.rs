@@ -147,7 +147,10 @@ mod tests {
         assert_eq!(read(Vec::new()).unwrap(), (Compression::None, Vec::new()));
         assert_eq!(read(gzip(&data)).unwrap(), (Compression::Gzip, data.clone()));
         assert_eq!(read([gzip(&data), gzip(b""), gzip(b"more")].concat()).unwrap().1, [&data[..], b"more"].concat());
-        assert_eq!(read([&skippable[..], &zstd, &skippable, &zstd].concat()).unwrap().1, [&data[..], &data[..]].concat());
+        assert_eq!(
+            read([&skippable[..], &zstd, &skippable, &zstd].concat()).unwrap().1,
+            [&data[..], &data[..]].concat()
+        );
     }
 
     #[test]

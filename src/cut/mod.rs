@@ -35,7 +35,8 @@ impl Policy {
     /// # Errors
     /// [`PolicyError`] outside [`Policy::AVERAGES`].
     pub fn with_average(average: u64) -> Result<Self, PolicyError> {
-        let size = usize::try_from(average).ok().filter(|size| Self::AVERAGES.contains(size)).ok_or(PolicyError(average))?;
+        let size =
+            usize::try_from(average).ok().filter(|size| Self::AVERAGES.contains(size)).ok_or(PolicyError(average))?;
         Ok(Self { min: size / 4, average: size, max: size * 4, whole_below: average * 2, zeros: 4096.max(size / 16) })
     }
 }
@@ -97,7 +98,8 @@ impl Cutter {
             self.advance(true, &mut out);
         }
         if self.start < self.buffer.len() {
-            let rest = if self.start == 0 { std::mem::take(&mut self.buffer) } else { self.buffer.split_off(self.start) };
+            let rest =
+                if self.start == 0 { std::mem::take(&mut self.buffer) } else { self.buffer.split_off(self.start) };
             out(Piece::Data(rest));
         }
         self.buffer.clear();

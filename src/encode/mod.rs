@@ -198,7 +198,13 @@ pub fn encode(
         // When the writer failed the producer stopped for it; its error is the one that says why.
         let written = written?;
         let tar_size = read?;
-        Ok(Encoded { digest: written.digest, size: written.size, diff_id: tar_digest.finish(), tar_size, form: written.form })
+        Ok(Encoded {
+            digest: written.digest,
+            size: written.size,
+            diff_id: tar_digest.finish(),
+            tar_size,
+            form: written.form,
+        })
     })
 }
 

@@ -66,7 +66,9 @@ fn make(compressor: &mut FrameCompressor, piece: &Piece, wanted: Wanted) -> Fram
             digest: (wanted != Wanted::Bytes).then(|| Digest::of(data)),
             crc: if wanted == Wanted::DigestAndCrc { crc(data) } else { 0 },
         },
-        Piece::Zeros(len) => Frame { bytes: compressor.compress_zeros(*len), digest: Some(digest_of_zeros(*len)), crc: 0 },
+        Piece::Zeros(len) => {
+            Frame { bytes: compressor.compress_zeros(*len), digest: Some(digest_of_zeros(*len)), crc: 0 }
+        }
     }
 }
 

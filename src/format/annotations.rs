@@ -94,7 +94,9 @@ impl Annotations {
         let toc_digest = digest.parse().map_err(|_| malformed(TOC_DIGEST, digest))?;
         let text = need(TOC_POSITION)?;
         let toc = match numbers(text)[..] {
-            [Some(offset), Some(compressed), Some(uncompressed), Some(TYPE_CRFS)] => Position { offset, compressed, uncompressed },
+            [Some(offset), Some(compressed), Some(uncompressed), Some(TYPE_CRFS)] => {
+                Position { offset, compressed, uncompressed }
+            }
             _ => return Err(malformed(TOC_POSITION, text)),
         };
         let text = need(TAR_SPLIT_POSITION)?;
@@ -110,10 +112,8 @@ impl Annotations {
         strip(annotations);
         let Positions { toc, tar_split } = &self.positions;
         annotations.insert(TOC_DIGEST.into(), self.toc_digest.to_string());
-        annotations.insert(
-            TOC_POSITION.into(),
-            format!("{}:{}:{}:{TYPE_CRFS}", toc.offset, toc.compressed, toc.uncompressed),
-        );
+        annotations
+            .insert(TOC_POSITION.into(), format!("{}:{}:{}:{TYPE_CRFS}", toc.offset, toc.compressed, toc.uncompressed));
         annotations.insert(
             TAR_SPLIT_POSITION.into(),
             format!("{}:{}:{}", tar_split.offset, tar_split.compressed, tar_split.uncompressed),
@@ -143,7 +143,8 @@ mod tests {
     fn reads_what_it_writes_and_replaces_what_was_there() {
         let digest = Digest::of(b"toc");
         let position = |offset| Position { offset, compressed: 5, uncompressed: 9 };
-        let ours = Annotations { toc_digest: digest, positions: Positions { toc: position(8), tar_split: position(21) } };
+        let ours =
+            Annotations { toc_digest: digest, positions: Positions { toc: position(8), tar_split: position(21) } };
         let mut annotations = of(&[("org.example.kept", "yes"), (ESTARGZ_TOC_DIGEST, "x"), (TAR_SPLIT_DIGEST, "x")]);
         ours.apply(&mut annotations);
         assert_eq!(Annotations::parse(&annotations), Ok(ours));
@@ -167,7 +168,10 @@ mod tests {
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:2")], "malformed"),
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "+1:2:3:1")], "malformed"),
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1")], "tarsplit-position is missing"),
-            (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1"), (TAR_SPLIT_POSITION, "1:2:99999999999999999999")], "malformed"),
+            (
+                &[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1"), (TAR_SPLIT_POSITION, "1:2:99999999999999999999")],
+                "malformed",
+            ),
         ];
         for (pairs, expected) in cases {
             let error = Annotations::parse(&of(pairs)).unwrap_err().to_string();

@@ -307,7 +307,8 @@ impl<V: FnMut(File<'_>)> Builder<'_, V> {
         let start = open.entry.offset;
         self.close_headers(start).map_err(|what| self.wrong(&open.entry, what))?;
         let whole = open.entry.chunk_size == 0;
-        let (len, digest) = if whole { (size, open.entry.digest) } else { (open.entry.chunk_size, open.entry.chunk_digest) };
+        let (len, digest) =
+            if whole { (size, open.entry.digest) } else { (open.entry.chunk_size, open.entry.chunk_digest) };
         let kind = open.entry.chunk_type;
         if open.entry.chunk_offset != 0 {
             return Err(self.wrong(&open.entry, Disagreement::ChunkSizes(size)));

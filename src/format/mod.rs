@@ -25,6 +25,10 @@ mod vectors {
     /// Such a block of hex digits, as bytes.
     pub fn hex(name: &str) -> Vec<u8> {
         let digits: String = text(name).chars().filter(char::is_ascii_hexdigit).collect();
-        digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+        digits
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
     }
 }

@@ -52,7 +52,14 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor without annotations.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { media_type: media_type.into(), digest, size, annotations: BTreeMap::new(), platform: None, rest: Map::new() }
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+            platform: None,
+            rest: Map::new(),
+        }
     }
 }
 
@@ -203,9 +210,7 @@ fn within(what: &'static str, of: &'static str, count: usize, limit: usize) -> R
 
 fn own_type(own: Option<&str>, is_right: fn(&str) -> bool, announced: &str) -> Result<(), DocumentError> {
     match own {
-        Some(own) if !is_right(own) => {
-            Err(DocumentError::MediaType { announced: announced.into(), own: own.into() })
-        }
+        Some(own) if !is_right(own) => Err(DocumentError::MediaType { announced: announced.into(), own: own.into() }),
         _ => Ok(()),
     }
 }
@@ -233,7 +238,8 @@ mod tests {
         assert!(Manifest::parse(br#"{"schemaVersion":1,"fsLayers":[]}"#).is_err());
         let index = to_bytes(&Index::empty());
         assert!(Index::parse(&index).is_ok());
-        let confused = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}"#;
+        let confused =
+            br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","manifests":[]}"#;
         assert!(matches!(Index::parse(confused), Err(DocumentError::MediaType { .. })));
     }
 }

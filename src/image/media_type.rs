@@ -69,7 +69,9 @@ pub fn to_oci(media_type: &str) -> &str {
         "application/vnd.docker.image.rootfs.diff.tar" => LAYER_TAR,
         "application/vnd.docker.image.rootfs.diff.tar.gzip" => LAYER_GZIP,
         "application/vnd.docker.image.rootfs.diff.tar.zstd" => LAYER_ZSTD,
-        "application/vnd.docker.image.rootfs.foreign.diff.tar" => "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar" => {
+            "application/vnd.oci.image.layer.nondistributable.v1.tar"
+        }
         "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" => {
             "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
         }

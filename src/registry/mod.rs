@@ -1,1 +1,4 @@
-//! To come.
+//! Registries.
+
+pub mod content_range;
+pub mod reference;

@@ -37,7 +37,11 @@ pub fn octal(field: &[u8]) -> Option<i64> {
         let digit = byte.checked_sub(b'0').filter(|digit| *digit < 8)?;
         value = value.checked_mul(8)?.checked_add(u64::from(digit))?;
     }
-    #[expect(clippy::cast_possible_wrap, clippy::as_conversions, reason = "Go wraps here, and readers must agree with it")]
+    #[expect(
+        clippy::cast_possible_wrap,
+        clippy::as_conversions,
+        reason = "Go wraps here, and readers must agree with it"
+    )]
     Some(value as i64)
 }
 

@@ -84,7 +84,17 @@ mod tests {
 
     #[test]
     fn refuses_what_go_refuses() {
-        for bad in ["", " ", "x path=a\n", "4 a=b\n", "10 path=abc", "11 path=a\0b\n", "6 =bcd\n", "99 path=a\n", "9 pathabc\n"] {
+        for bad in [
+            "",
+            " ",
+            "x path=a\n",
+            "4 a=b\n",
+            "10 path=abc",
+            "11 path=a\0b\n",
+            "6 =bcd\n",
+            "99 path=a\n",
+            "9 pathabc\n",
+        ] {
             let parsed = records(bad.as_bytes());
             assert_eq!(parsed.is_err(), !bad.is_empty(), "{bad:?}: {parsed:?}");
         }

@@ -189,7 +189,10 @@ impl Scanner {
             State::Special { .. } => return Err(self.fault(truncated("an extended header"))),
             State::Payload { .. } => return Err(self.fault(truncated("a payload"))),
         }
-        if matches!(self.state, State::Trailer) && self.segment.len() < 2 * BLOCK && !self.segment.len().is_multiple_of(BLOCK) {
+        if matches!(self.state, State::Trailer)
+            && self.segment.len() < 2 * BLOCK
+            && !self.segment.len().is_multiple_of(BLOCK)
+        {
             return Err(self.fault(FaultKind::TrailingLength));
         }
         self.state = State::Done;
@@ -245,7 +248,8 @@ impl Scanner {
             return Err(self.fault(FaultKind::TooLong(self.segment.len() as u64)));
         }
         self.special_seen = true;
-        self.state = State::Special { flag: block.flag, from: self.segment.len(), size, padded: size.next_multiple_of(BLOCK) };
+        self.state =
+            State::Special { flag: block.flag, from: self.segment.len(), size, padded: size.next_multiple_of(BLOCK) };
         Ok(Step::Again)
     }
 

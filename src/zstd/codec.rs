@@ -28,9 +28,7 @@ impl FrameCompressor {
     /// A compressor at `level` (see [`LEVELS`]; out of range is clamped by the library).
     pub fn new(level: i32) -> Self {
         let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::CompressionLevel(level))
-            .expect("a level is accepted by a fresh context");
+        context.set_parameter(CParameter::CompressionLevel(level)).expect("a level is accepted by a fresh context");
         Self { context, scratch: Vec::new() }
     }
 
@@ -92,9 +90,7 @@ impl StreamCompressor {
     /// A stream at `level`.
     pub fn new(level: i32) -> Self {
         let mut context = CCtx::create();
-        context
-            .set_parameter(CParameter::CompressionLevel(level))
-            .expect("a level is accepted by a fresh context");
+        context.set_parameter(CParameter::CompressionLevel(level)).expect("a level is accepted by a fresh context");
         Self { context, out: Vec::new(), taken: 0 }
     }
 

@@ -156,9 +156,8 @@ impl Entry {
     /// # Errors
     /// [`NoForm`] when it cannot be said.
     pub fn from_tar(entry: &TarEntry) -> Result<Self, NoForm> {
-        let text = |bytes: &[u8], what| {
-            std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NoForm::NotUtf8(what))
-        };
+        let text =
+            |bytes: &[u8], what| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NoForm::NotUtf8(what));
         let time = |time| Timestamp::from_tar(time).map_err(|()| NoForm::Time);
         let mut xattrs = BTreeMap::new();
         for (name, value) in &entry.xattrs {
