@@ -1,1 +1,97 @@
-//! To come.
+//! Registries: names of images, and a client that pulls manifests, blobs and ranges of blobs, pushes, and counts every byte.
+//!
+//! Nothing here knows what a blob holds. Ranged requests follow four rules:
+//!
+//! - Ranges are absolute, ascending, disjoint and in bounds, so that a refusal always means the form and never the content.
+//! - Several ranges in one request are an optimisation that each final host must prove; it falls back to single ranges, and those to
+//!   the whole blob.
+//! - Of an answer only `Content-Range` is believed. Parts may come merged, sorted anew, or not at all.
+//! - Redirects are followed here, remembered for each blob, and never given credentials of another scheme, host or port.
+//!
+//! Every byte of every answer's body is counted twice: by the client as [`Wire`], and in the [`Ledger`](crate::ledger::Ledger) that the
+//! caller passes, by cause. The sums are the same. What the sink of [`Client::blob_spans`] receives is left to its owner to note.
+
+mod blob;
+mod challenge;
+pub mod content_range;
+mod coverage;
+pub mod credentials;
+mod error;
+mod host;
+mod http;
+mod manifest;
+pub mod multipart;
+mod options;
+mod ranges;
+pub mod reference;
+mod token;
+mod upload;
+
+use std::sync::Arc;
+
+use url::Url;
+
+pub use credentials::Credentials;
+pub use error::{Detail, Fault, Place, RegistryError};
+pub use manifest::Manifest;
+pub use options::Options;
+pub use ranges::SpanSink;
+pub use reference::{Reference, ReferenceError, Repository};
+
+/// A client for any number of registries. Clones share connections, tokens, counters and what was learned about hosts.
+#[derive(Clone)]
+pub struct Client {
+    http: Arc<http::Http>,
+}
+
+/// What went over the wire, counted where it is received.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Wire {
+    /// HTTP requests sent, redirects and tokens included.
+    pub requests: u64,
+    /// Bytes of response bodies received. Of a body that is dropped unread, only what was taken from the connection counts.
+    pub body_bytes: u64,
+}
+
+impl Client {
+    /// A client that has no connection yet.
+    ///
+    /// # Errors
+    /// [`RegistryError::Setup`] when the system has no root certificates and plain HTTP was not asked for.
+    pub fn new(options: Options) -> Result<Self, RegistryError> {
+        Ok(Self { http: Arc::new(http::Http::new(options)?) })
+    }
+
+    /// What was sent and received so far.
+    pub fn wire(&self) -> Wire {
+        Wire { requests: self.http.requests(), body_bytes: self.http.body_bytes() }
+    }
+
+    /// A URL of the distribution protocol.
+    fn url(&self, repo: &Repository, rest: &str) -> Result<Url, RegistryError> {
+        let scheme = if self.http.options.plain_http { "http" } else { "https" };
+        let text = format!("{scheme}://{}/v2/{}/{rest}", repo.api_host(), repo.name());
+        Url::parse(&text).map_err(|_| RegistryError::Url(text))
+    }
+
+    /// A request without a body.
+    fn ask(&self, method: reqwest::Method, url: Url, scope: token::Scope) -> http::Ask<'static> {
+        http::Ask {
+            method,
+            home: url.clone(),
+            url,
+            scope,
+            headers: Vec::new(),
+            several: false,
+            keep_redirect: false,
+            patience: self.http.options.stall,
+            body: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("wire", &self.wire()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,242 @@
+//! Blobs from the first byte to the last, and one range of a blob.
+
+use std::io;
+use std::sync::Mutex;
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+
+use super::Client;
+use super::content_range::ContentRange;
+use super::error::{Fault, Place, RegistryError};
+use super::http::{Answer, Ask};
+use super::ranges::{Blob, Fetch, SpanSink};
+use super::reference::Repository;
+use super::token::Scope;
+use crate::digest::Digest;
+use crate::ledger::{Cause, Ledger};
+use crate::limits;
+use crate::span::Span;
+
+/// A connection that broke after so many bytes of progress does not count as a failure.
+const PROGRESS: u64 = 1 << 20;
+
+/// Where the bytes of a whole blob go, in order.
+pub type InOrder<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
+
+impl Client {
+    /// Fetches a small blob, such as a config, and checks its size and digest.
+    ///
+    /// # Errors
+    /// [`RegistryError::TooLarge`] when `size` is above [`limits::MANIFEST`]; [`RegistryError::Size`] and [`RegistryError::Digest`] when
+    /// other bytes came.
+    pub async fn blob_bytes(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        size: u64,
+        ledger: &Ledger,
+        cause: Cause,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let place = Place::new(&Method::GET, &self.blob_url(repo, digest)?);
+        if size > limits::MANIFEST {
+            return Err(RegistryError::TooLarge { place, limit: limits::MANIFEST });
+        }
+        let mut bytes = Vec::new();
+        let mut sink = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        self.blob_from(repo, digest, size, 0, ledger, cause, &mut sink).await?;
+        let actual = Digest::of(&bytes);
+        if actual == digest { Ok(bytes) } else { Err(RegistryError::Digest { place, expected: digest, actual }) }
+    }
+
+    /// Fetches one span of a blob of `size` bytes with single ranges. The caller has limited the span's length; the bytes are not
+    /// verified.
+    ///
+    /// # Errors
+    /// [`RegistryError::RangesRefused`] when the server sends the whole blob instead, unless the span is nearly all of it.
+    pub async fn blob_range(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        size: u64,
+        span: Span,
+        ledger: &Ledger,
+        cause: Cause,
+    ) -> Result<Vec<u8>, RegistryError> {
+        let collect = Collect { start: span.start(), bytes: Mutex::default() };
+        let blob = Blob { url: self.blob_url(repo, digest)?, scope: Scope::pull(repo), size };
+        Fetch::in_one_range(self, blob, ledger, &collect, cause).run(&[span]).await?;
+        Ok(collect.bytes.into_inner().expect("no holder of this lock panics"))
+    }
+
+    /// Streams the bytes from `from` to the end of a blob of `size` bytes to `sink`, in order. A connection that breaks is taken up
+    /// where it broke. The bytes are not verified.
+    ///
+    /// # Errors
+    /// [`RegistryError::Size`] when the blob has another size; the last failure when the connection breaks again and again.
+    #[expect(clippy::too_many_arguments, reason = "a blob, where to begin, who pays, and where it goes")]
+    pub async fn blob_from(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        size: u64,
+        from: u64,
+        ledger: &Ledger,
+        cause: Cause,
+        sink: &mut InOrder<'_>,
+    ) -> Result<(), RegistryError> {
+        let url = self.blob_url(repo, digest)?;
+        let mut stream = Stream { at: from, size, cause, ledger, sink };
+        let mut failures = 0;
+        while stream.at < size || (size == 0 && failures == 0) {
+            let before = stream.at;
+            let mut ask = self.blob_ask(url.clone(), Scope::pull(repo));
+            if stream.at > 0 {
+                ask.headers.push((RANGE, range_value(&format!("bytes={}-{}", stream.at, size.saturating_sub(1)))));
+            }
+            let answer = self.http.send(&ask, ledger).await?;
+            let place = answer.place.clone();
+            let failure = match stream.take(answer).await {
+                Ok(()) if stream.at >= size => return Ok(()),
+                Ok(()) => RegistryError::Size { place, expected: size, actual: stream.at },
+                Err(error) if error.is_transient() => error,
+                Err(error) => return Err(error),
+            };
+            failures = if stream.at - before >= PROGRESS { 0 } else { failures + 1 };
+            if failures >= self.http.options.attempts.max(1) {
+                return Err(failure.after(failures));
+            }
+            tokio::time::sleep(self.http.pause(failures.max(1))).await;
+        }
+        Ok(())
+    }
+
+    /// Fetches `missing` spans (ascending and disjoint) of a blob of `size` bytes and hands them to `sink` with their offsets, in any
+    /// order, together with the gaps between them that were cheaper to fetch than to leave out. The sink's owner notes those bytes in the
+    /// ledger. The bytes are not verified.
+    ///
+    /// # Errors
+    /// [`RegistryError::RangesRefused`] when the server knows no ranges; what came until then is with the sink.
+    pub async fn blob_spans(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        size: u64,
+        missing: &[Span],
+        ledger: &Ledger,
+        sink: &dyn SpanSink,
+    ) -> Result<(), RegistryError> {
+        let blob = Blob { url: self.blob_url(repo, digest)?, scope: Scope::pull(repo), size };
+        Fetch::new(self, blob, ledger, sink).run(missing).await
+    }
+
+    /// Whether the repository has a blob with this digest.
+    ///
+    /// # Errors
+    /// Anything but a clear yes or no.
+    pub async fn has_blob(&self, repo: &Repository, digest: Digest) -> Result<bool, RegistryError> {
+        let ledger = Ledger::new();
+        let ask = self.ask(Method::HEAD, self.blob_url(repo, digest)?, Scope::pull(repo));
+        let answer = self.http.send(&ask, &ledger).await?;
+        match answer.status().as_u16() {
+            // A redirect says where the blob is, so it is there.
+            200..=399 => Ok(true),
+            404 => Ok(false),
+            _ => Err(answer.into_error(&ledger).await),
+        }
+    }
+
+    pub(super) fn blob_url(&self, repo: &Repository, digest: Digest) -> Result<url::Url, RegistryError> {
+        self.url(repo, &format!("blobs/{digest}"))
+    }
+
+    pub(super) fn blob_ask(&self, url: url::Url, scope: Scope) -> Ask<'static> {
+        Ask { keep_redirect: true, ..self.ask(Method::GET, url, scope) }
+    }
+}
+
+/// A `Range` header; `text` is made of digits here.
+pub(super) fn range_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("digits, commas and dashes make a header")
+}
+
+/// The span that [`Client::blob_range`] collects; grows as bytes come, not as they are promised.
+struct Collect {
+    start: u64,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl SpanSink for Collect {
+    fn write(&self, offset: u64, piece: &[u8]) -> io::Result<()> {
+        let mut bytes = self.bytes.lock().expect("no holder of this lock panics");
+        let start = usize::try_from(offset.saturating_sub(self.start)).map_err(io::Error::other)?;
+        let end = start.saturating_add(piece.len());
+        if bytes.len() < end {
+            bytes.resize(end, 0);
+        }
+        if let Some(slot) = bytes.get_mut(start..end) {
+            slot.copy_from_slice(piece);
+        }
+        Ok(())
+    }
+}
+
+/// A blob that is read in order.
+struct Stream<'a, 'b> {
+    at: u64,
+    size: u64,
+    cause: Cause,
+    ledger: &'a Ledger,
+    sink: &'a mut InOrder<'b>,
+}
+
+impl Stream<'_, '_> {
+    /// Takes in one answer, which starts at `at` (206) or at the blob's first byte (200).
+    async fn take(&mut self, mut answer: Answer<'_>) -> Result<(), RegistryError> {
+        let mut offset = match answer.status().as_u16() {
+            206 => {
+                let range = answer.header(CONTENT_RANGE).and_then(ContentRange::parse);
+                let range = range.filter(|range| range.fits(self.size) && range.span.start() <= self.at);
+                let Some(range) = range else {
+                    let fault = answer.fault(Fault::ContentRange);
+                    answer.abandon(Cause::Wasted, self.ledger).await;
+                    return Err(fault);
+                };
+                range.span.start()
+            }
+            200 => match answer.content_length() {
+                Some(actual) if actual != self.size => {
+                    let place = answer.place.clone();
+                    answer.abandon(Cause::Wasted, self.ledger).await;
+                    return Err(RegistryError::Size { place, expected: self.size, actual });
+                }
+                _ => 0,
+            },
+            _ => return Err(answer.into_error(self.ledger).await),
+        };
+        while let Some(chunk) = answer.chunk().await? {
+            // What lies before `at` came before; what lies behind the end is not the blob.
+            let end = offset.saturating_add(chunk.len() as u64);
+            let wanted = Span::new(offset.max(self.at), end.min(self.size));
+            let piece = wanted.and_then(|span| {
+                let from = usize::try_from(span.start() - offset).ok()?;
+                chunk.get(from..from + usize::try_from(span.len()).ok()?)
+            });
+            let piece = piece.unwrap_or_default();
+            self.ledger.add(self.cause, piece.len() as u64);
+            self.ledger.add(Cause::Wasted, (chunk.len() - piece.len()) as u64);
+            if !piece.is_empty() {
+                (self.sink)(piece).map_err(RegistryError::Sink)?;
+                self.at += piece.len() as u64;
+            }
+            if end > self.size {
+                return Err(RegistryError::Size { place: answer.place, expected: self.size, actual: end });
+            }
+            offset = end;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The `WWW-Authenticate` header, read as servers write it: any case, values without quotes, several challenges in one line.
+
+/// One challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The scheme in lower case: `basic`, `bearer`.
+    pub scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// Reads every challenge of a header's value; what makes no sense is passed over.
+    pub fn parse_all(value: &str) -> Vec<Self> {
+        let mut challenges: Vec<Self> = Vec::new();
+        for item in split(value) {
+            // A new challenge starts with a word and a space; a further parameter of the last one is `name=value`.
+            let (first, rest) = item.split_once([' ', '\t']).unwrap_or((item, ""));
+            let rest = rest.trim_start();
+            let starts = !first.contains('=') && !rest.starts_with('=');
+            let parameter = if starts { rest } else { item };
+            if starts {
+                challenges.push(Self { scheme: first.to_ascii_lowercase(), parameters: Vec::new() });
+            }
+            if let (Some(challenge), Some((name, value))) = (challenges.last_mut(), parameter.split_once('=')) {
+                challenge.parameters.push((name.trim().to_ascii_lowercase(), unquote(value.trim())));
+            }
+        }
+        challenges
+    }
+
+    /// A parameter's value, by its lower-case name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The parts between commas that stand outside of quotes.
+fn split(value: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    for (at, byte) in value.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                items.push(value.get(start..at).unwrap_or_default());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(value.get(start..).unwrap_or_default());
+    items.into_iter().map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
+fn unquote(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"') else { return value.to_owned() };
+    let mut text = String::new();
+    let mut chars = inner.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' => break,
+            '\\' => text.extend(chars.next()),
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_challenges_of_every_spelling() {
+        let scope = "repository:a:pull,push";
+        for value in [
+            "Bearer realm=\"https://t.example/token?x=1\",service=\"r\",scope=\"repository:a:pull,push\"",
+            "bearer  realm = https://t.example/token?x=1 , service=r, scope=\"repository:a:pull,push\"",
+            "BEARER scope=\"repository:a:pull,push\", error=\"invalid_token\", realm=\"https://t.example/token?x=1\"",
+        ] {
+            let all = Challenge::parse_all(value);
+            assert_eq!(all.len(), 1, "{value}");
+            assert_eq!(all[0].scheme, "bearer");
+            assert_eq!(all[0].get("realm"), Some("https://t.example/token?x=1"));
+            assert_eq!(all[0].get("scope"), Some(scope));
+        }
+    }
+
+    #[test]
+    fn reads_several_challenges() {
+        let all = Challenge::parse_all("Negotiate, Basic realm=\"a, \\\"b\\\"\", bearer realm=https://x.example");
+        let schemes: Vec<_> = all.iter().map(|challenge| challenge.scheme.as_str()).collect();
+        assert_eq!(schemes, ["negotiate", "basic", "bearer"]);
+        assert_eq!(all[1].get("realm"), Some("a, \"b\""));
+        assert_eq!(all[2].get("realm"), Some("https://x.example"));
+        for junk in ["", ",,,", "=", "\"", "\\", "a=b", "é ü=\""] {
+            assert!(Challenge::parse_all(junk).iter().all(|challenge| challenge.get("realm").is_none()), "{junk}");
+        }
+    }
+}

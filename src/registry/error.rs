@@ -1,0 +1,259 @@
+//! What goes wrong between us and a registry. No error holds a URL's query or a credential.
+
+use std::fmt;
+use std::io;
+
+use super::credentials::CredentialsError;
+use super::multipart::MultipartError;
+use crate::digest::Digest;
+
+/// A request as people may see it: method, host and path. The query, where signatures live, is not kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    pub(super) fn new(method: &reqwest::Method, url: &url::Url) -> Self {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        Self(format!("{method} {host}{port}{}", url.path()))
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a registry's answer is not believed or a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The HTTP client could not be set up, for example because the system has no root certificates.
+    #[error("cannot set up the HTTP client")]
+    Setup(#[source] reqwest::Error),
+    /// A host or path makes no URL.
+    #[error("no URL can be made of {0:?}")]
+    Url(String),
+    /// The connection could not be made or broke, each time.
+    #[error("{place} failed after {attempts} attempts")]
+    Transport {
+        /// The request.
+        place: Place,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last failure.
+        source: reqwest::Error,
+    },
+    /// The server was silent for too long.
+    #[error("{place} got no byte for {seconds} s, tried {attempts} times")]
+    Stalled {
+        /// The request.
+        place: Place,
+        /// How often it was tried.
+        attempts: u32,
+        /// The time waited.
+        seconds: u64,
+    },
+    /// A status that ends the matter.
+    #[error("{place} answered {status}{detail}")]
+    Status {
+        /// The request.
+        place: Place,
+        /// The HTTP status.
+        status: u16,
+        /// What the body said.
+        detail: Detail,
+    },
+    /// The server answers ranged requests with whole blobs.
+    #[error("{place} was asked for a range and answered with the whole blob")]
+    RangesRefused {
+        /// The request.
+        place: Place,
+    },
+    /// The bytes are not the ones that were named.
+    #[error("{place} sent bytes with digest {actual}, expected {expected}")]
+    Digest {
+        /// The request.
+        place: Place,
+        /// The digest asked for.
+        expected: Digest,
+        /// The digest of what came.
+        actual: Digest,
+    },
+    /// The body is longer or shorter than it may be.
+    #[error("{place} sent {actual} bytes, expected {expected}")]
+    Size {
+        /// The request.
+        place: Place,
+        /// The size named by the descriptor.
+        expected: u64,
+        /// The bytes that came.
+        actual: u64,
+    },
+    /// The body is longer than any of its kind may be.
+    #[error("{place} sent more than {limit} bytes")]
+    TooLarge {
+        /// The request.
+        place: Place,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The answer breaks the protocol.
+    #[error("{place} sent an answer that cannot be used: {fault}")]
+    Answer {
+        /// The request.
+        place: Place,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// Ranged requests are answered, but what is missing does not come.
+    #[error("{place} keeps answering without the bytes asked for")]
+    NoProgress {
+        /// The request.
+        place: Place,
+    },
+    /// Credentials cannot be read.
+    #[error("cannot use the credentials for {host}")]
+    Credentials {
+        /// The registry.
+        host: String,
+        /// What is wrong.
+        source: CredentialsError,
+    },
+    /// What was received could not be written.
+    #[error("cannot write what was received")]
+    Sink(#[source] io::Error),
+    /// What is to be sent could not be read.
+    #[error("cannot read what is to be sent")]
+    Source(#[source] io::Error),
+}
+
+/// How an answer breaks the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// `Content-Range` is missing, unreadable, or of another blob's size.
+    ContentRange,
+    /// The multipart body is none.
+    Multipart,
+    /// The body is compressed although that was declined.
+    Encoding,
+    /// The body is longer than what was announced or asked for.
+    Surplus,
+    /// The body ended before its parts did.
+    Truncated,
+    /// A redirect without a usable `Location`.
+    Location,
+    /// More redirects than [`crate::limits::REDIRECTS`].
+    Redirects,
+    /// A redirect or token server that would turn encryption off.
+    Downgrade,
+    /// A token server's answer without a token.
+    Token,
+    /// The media type is missing.
+    MediaType,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ContentRange => "its Content-Range is missing or does not fit the blob",
+            Self::Multipart => "its multipart body is malformed",
+            Self::Encoding => "its body is compressed",
+            Self::Surplus => "its body is longer than it may be",
+            Self::Truncated => "its body is cut short",
+            Self::Location => "it has no usable Location",
+            Self::Redirects => "too many redirects",
+            Self::Downgrade => "it would leave encryption",
+            Self::Token => "it holds no token",
+            Self::MediaType => "it has no media type",
+        })
+    }
+}
+
+/// What an error body said, shortened and without control characters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail(String);
+
+impl Detail {
+    const LENGTH: usize = 300;
+
+    /// Reads `{"errors":[{"code","message"}]}`, a bare error object, or plain text. Markup says nothing to people.
+    pub(super) fn of(body: &[u8]) -> Self {
+        let text = match serde_json::from_slice::<serde_json::Value>(body) {
+            Ok(json) => {
+                let error = json.get("errors").and_then(|errors| errors.get(0)).unwrap_or(&json);
+                let field = |name: &str| error.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
+                [field("code"), field("message")].join(" ")
+            }
+            Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
+            Err(_) => String::from_utf8_lossy(body).into_owned(),
+        };
+        Self(text.trim().chars().filter(|c| !c.is_control()).take(Self::LENGTH).collect())
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, ": {}", self.0) }
+    }
+}
+
+impl RegistryError {
+    /// Whether the registry said that it has no such manifest, blob or repository.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status: 404, .. })
+    }
+
+    /// Whether the blob can still be had whole.
+    pub fn is_ranges_refused(&self) -> bool {
+        matches!(self, Self::RangesRefused { .. })
+    }
+
+    /// Whether the same request may succeed a moment later.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => !source.is_builder(),
+            Self::Stalled { .. } => true,
+            Self::Answer { fault, .. } => *fault == Fault::Truncated,
+            _ => false,
+        }
+    }
+
+    /// The same error, saying how often the request was tried.
+    pub(super) fn after(self, tried: u32) -> Self {
+        match self {
+            Self::Transport { place, source, .. } => Self::Transport { place, attempts: tried, source },
+            Self::Stalled { place, seconds, .. } => Self::Stalled { place, attempts: tried, seconds },
+            other => other,
+        }
+    }
+
+    pub(super) fn multipart(place: &Place, _source: MultipartError) -> Self {
+        Self::Answer { place: place.clone(), fault: Fault::Multipart }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_and_users_are_not_kept() {
+        let url = "https://user:pw@h.example:8443/v2/a/blobs/x?X-Signature=secret#f".parse().expect("a URL");
+        assert_eq!(Place::new(&reqwest::Method::GET, &url).to_string(), "GET h.example:8443/v2/a/blobs/x");
+    }
+
+    #[test]
+    fn error_bodies_of_every_kind_are_readable() {
+        for (body, text) in [
+            (&br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"no such blob"}]}"#[..], ": BLOB_UNKNOWN no such blob"),
+            (br#"{"code":"UNAUTHORIZED","message":"who?"}"#, ": UNAUTHORIZED who?"),
+            (b"<?xml version=\"1.0\"?><Error/>", ""),
+            (b"plain\x1b[31m\n", ": plain[31m"),
+            (b"", ""),
+            (b"[]", ""),
+        ] {
+            assert_eq!(Detail::of(body).to_string(), text);
+        }
+    }
+}

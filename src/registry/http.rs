@@ -1,0 +1,372 @@
+//! The lowest layer: one request with its credentials, redirects and retries, and an answer whose every byte is counted.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use reqwest::header::{self, HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use tokio::sync::OwnedSemaphorePermit;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::error::{Detail, Fault, Place, RegistryError};
+use super::host::{Host, Hosts};
+use super::options::Options;
+use super::token::{Auth, Refusal, Scope};
+use crate::ledger::{Cause, Ledger};
+use crate::limits;
+
+/// The longest pause between two tries, whatever a server asks for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A refused connection is tried so often: a typing error should not take long.
+const CONNECT_ATTEMPTS: u32 = 3;
+/// How long the rest of a small body that nobody needs is waited for.
+const DISCARD: Duration = Duration::from_secs(2);
+/// How long the first bytes of a large body that nobody needs are waited for, to count what was sent along with the headers.
+const ABANDON: Duration = Duration::from_millis(20);
+
+/// The transport that all of a client's requests share.
+pub(super) struct Http {
+    client: reqwest::Client,
+    pub(super) options: Options,
+    pub(super) hosts: Hosts,
+    auth: Auth,
+    requests: AtomicU64,
+    body_bytes: AtomicU64,
+}
+
+/// A request, in a form that can be sent again.
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// A URL of the registry; credentials go to its scheme, host and port only. An upload's `url` may be elsewhere.
+    pub(super) home: Url,
+    pub(super) scope: Scope,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// More than one range is asked for: a server error may be its way to refuse that.
+    pub(super) several: bool,
+    /// Whether the URL this is redirected to is kept for the next request.
+    pub(super) keep_redirect: bool,
+    /// How long to wait for the answer's head.
+    pub(super) patience: Duration,
+    /// Makes the body anew for each try.
+    pub(super) body: Option<&'a (dyn Fn() -> io::Result<reqwest::Body> + Sync)>,
+}
+
+impl Http {
+    pub(super) fn new(options: Options) -> Result<Self, RegistryError> {
+        // Fails when a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = match build(&options, false) {
+            // A machine without root certificates can still talk plain HTTP.
+            Err(_) if options.plain_http => build(&options, true),
+            built => built,
+        };
+        Ok(Self {
+            client: client.map_err(RegistryError::Setup)?,
+            hosts: Hosts::new(options.requests_in_flight),
+            options,
+            auth: Auth::default(),
+            requests: AtomicU64::new(0),
+            body_bytes: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
+    /// A request that nothing is attached to but what every request has.
+    pub(super) fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
+        self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity")
+    }
+
+    /// Sends, and sends again while the server says that it is busy or the connection breaks before an answer.
+    pub(super) async fn send(&self, ask: &Ask<'_>, ledger: &Ledger) -> Result<Answer<'_>, RegistryError> {
+        let attempts = self.options.attempts.max(1);
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let wanted = match self.follow(ask, ledger).await {
+                Ok(answer) if tried >= attempts || !is_busy(answer.status(), ask.several) => return Ok(answer),
+                Ok(answer) => {
+                    let wanted = answer.retry_after();
+                    answer.discard(ledger).await;
+                    wanted
+                }
+                Err(error) => {
+                    let refused = matches!(&error, RegistryError::Transport { source, .. } if source.is_connect());
+                    let limit = if refused { attempts.min(CONNECT_ATTEMPTS) } else { attempts };
+                    if !error.is_transient() || tried >= limit {
+                        return Err(error.after(tried));
+                    }
+                    None
+                }
+            };
+            let pause = wanted.unwrap_or_else(|| self.pause(tried)).min(LONGEST_PAUSE);
+            tracing::debug!(place = %Place::new(&ask.method, &ask.url), tried, ?pause, "trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The pause after so many failures: doubled each time, and between half and all of that, so that clients spread.
+    pub(super) fn pause(&self, failures: u32) -> Duration {
+        use std::hash::{BuildHasher, Hasher};
+        let doubled = self.options.backoff.saturating_mul(1 << failures.saturating_sub(1).min(10));
+        let dice = std::hash::RandomState::new().build_hasher().finish() % 1000;
+        doubled.mul_f64(0.5 + dice as f64 / 2000.0).min(LONGEST_PAUSE)
+    }
+
+    /// One try: answers challenges, follows redirects, and asks the registry again when a remembered redirect has expired.
+    async fn follow(&self, ask: &Ask<'_>, ledger: &Ledger) -> Result<Answer<'_>, RegistryError> {
+        let mut remembered = if ask.keep_redirect { self.hosts.final_url(&ask.url) } else { None };
+        let mut url = remembered.clone().unwrap_or_else(|| ask.url.clone());
+        let (mut hops, mut refusals) = (0, 0);
+        loop {
+            let at_home = url.origin() == ask.home.origin();
+            let sent = if at_home { self.auth.header(self, &ask.home, &ask.scope, ledger).await? } else { None };
+            let answer = self.once(ask, &url, sent.as_ref(), ledger).await?;
+            let status = answer.status();
+            if status == StatusCode::UNAUTHORIZED && at_home && refusals < 2 {
+                let refusal = Refusal { challenges: answer.challenges(), sent };
+                refusals += 1;
+                // The body is read first: no request is held while a token is fetched.
+                let error = answer.into_error(ledger).await;
+                if self.auth.learn(self, &ask.home, &ask.scope, refusal, ledger).await? {
+                    continue;
+                }
+                return Err(error);
+            }
+            if remembered.is_some() && matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410) {
+                remembered = None;
+                self.hosts.forget(&ask.url);
+                url = ask.url.clone();
+                answer.discard(ledger).await;
+                continue;
+            }
+            match self.redirect(ask, &answer, &url)? {
+                Some(_) if hops >= limits::REDIRECTS => return Err(answer.fault(Fault::Redirects)),
+                Some(next) => url = next,
+                None => {
+                    if hops > 0 && ask.keep_redirect && status.is_success() {
+                        self.hosts.remember(&ask.url, &url);
+                    }
+                    return Ok(answer);
+                }
+            }
+            hops += 1;
+            answer.discard(ledger).await;
+        }
+    }
+
+    /// Where an answer sends us, if it does. Signed URLs are signed for one method, so a `HEAD` never leaves the registry.
+    fn redirect(&self, ask: &Ask<'_>, answer: &Answer<'_>, url: &Url) -> Result<Option<Url>, RegistryError> {
+        let reading = ask.method == Method::GET || ask.method == Method::HEAD;
+        let follows = match answer.status().as_u16() {
+            307 | 308 => true,
+            301..=303 => reading,
+            _ => false,
+        };
+        if !follows {
+            return Ok(None);
+        }
+        let next = self.location(answer, url)?;
+        if ask.method == Method::HEAD && next.origin() != ask.url.origin() {
+            return Ok(None);
+        }
+        Ok(Some(next))
+    }
+
+    /// The `Location` of an answer, absolute.
+    pub(super) fn location(&self, answer: &Answer<'_>, url: &Url) -> Result<Url, RegistryError> {
+        let text = answer.header(header::LOCATION).ok_or_else(|| answer.fault(Fault::Location))?;
+        let next = url.join(text).map_err(|_| answer.fault(Fault::Location))?;
+        if !matches!(next.scheme(), "http" | "https") || next.host_str().is_none() {
+            return Err(answer.fault(Fault::Location));
+        }
+        if url.scheme() == "https" && next.scheme() == "http" && !self.options.insecure {
+            return Err(answer.fault(Fault::Downgrade));
+        }
+        Ok(next)
+    }
+
+    async fn once(
+        &self,
+        ask: &Ask<'_>,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+        ledger: &Ledger,
+    ) -> Result<Answer<'_>, RegistryError> {
+        let mut request = self.request(ask.method.clone(), url.clone());
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
+        }
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if let Some(body) = ask.body {
+            request = request.body(body().map_err(RegistryError::Source)?);
+        }
+        let answer = self.exchange(request, url, Place::new(&ask.method, url), ask.patience, ledger).await?;
+        let encoding = answer.header(header::CONTENT_ENCODING).unwrap_or("identity");
+        if answer.status().is_success() && !encoding.eq_ignore_ascii_case("identity") {
+            return Err(answer.fault(Fault::Encoding));
+        }
+        Ok(answer)
+    }
+
+    /// Sends one request, counts it, and waits for the head of the answer.
+    pub(super) async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &Url,
+        place: Place,
+        patience: Duration,
+        ledger: &Ledger,
+    ) -> Result<Answer<'_>, RegistryError> {
+        let host = self.hosts.of(url);
+        let permit = host.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        ledger.request();
+        tracing::trace!(%place, "request");
+        match tokio::time::timeout(patience, request.send()).await {
+            Err(_) => Err(RegistryError::Stalled { place, attempts: 1, seconds: patience.as_secs() }),
+            Ok(Err(source)) => Err(RegistryError::Transport { place, attempts: 1, source: source.without_url() }),
+            Ok(Ok(response)) => Ok(Answer { http: self, response, place, host, _permit: permit }),
+        }
+    }
+}
+
+fn build(options: &Options, no_roots: bool) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("chunkify/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(options.stall);
+    if no_roots {
+        builder = builder.tls_certs_only([]);
+    }
+    if options.insecure {
+        builder = builder.tls_danger_accept_invalid_certs(true);
+    }
+    builder.build()
+}
+
+/// Statuses that another try may change. A 500 may also be a refusal of several ranges.
+fn is_busy(status: StatusCode, several: bool) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504) || (status == StatusCode::INTERNAL_SERVER_ERROR && !several)
+}
+
+/// An answer whose head has come.
+pub(super) struct Answer<'a> {
+    http: &'a Http,
+    response: reqwest::Response,
+    pub(super) place: Place,
+    /// The host that answered.
+    pub(super) host: std::sync::Arc<Host>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Answer<'_> {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        self.response.url()
+    }
+
+    pub(super) fn header(&self, name: HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+
+    pub(super) fn content_length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// The next piece of the body. The caller notes its bytes in the ledger; the wire has counted them.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        let stall = self.http.options.stall;
+        match tokio::time::timeout(stall, self.response.chunk()).await {
+            Err(_) => Err(RegistryError::Stalled { place: self.place.clone(), attempts: 1, seconds: stall.as_secs() }),
+            Ok(Err(source)) => {
+                Err(RegistryError::Transport { place: self.place.clone(), attempts: 1, source: source.without_url() })
+            }
+            Ok(Ok(chunk)) => {
+                let bytes = chunk.as_ref().map_or(0, Bytes::len);
+                self.http.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                Ok(chunk)
+            }
+        }
+    }
+
+    /// The whole body, of at most `limit` bytes.
+    pub(super) async fn read(mut self, limit: u64, cause: Cause, ledger: &Ledger) -> Result<Vec<u8>, RegistryError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            ledger.add(cause, chunk.len() as u64);
+            if body.len() as u64 + chunk.len() as u64 > limit {
+                return Err(RegistryError::TooLarge { place: self.place, limit });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// Lets go of a body that nobody needs. A small one is read so that the connection can be used again; of a large one only
+    /// what came along with the head is counted, and the connection is dropped. A 416 is never read on, because servers exist
+    /// that announce the blob's length for it.
+    pub(super) async fn discard(self, ledger: &Ledger) {
+        let refused = self.status() == StatusCode::RANGE_NOT_SATISFIABLE;
+        if refused || self.content_length().is_none_or(|length| length > limits::ERROR_BODY as u64) {
+            self.abandon(Cause::Protocol, ledger).await;
+        } else {
+            let _ = tokio::time::timeout(DISCARD, self.read(limits::ERROR_BODY as u64, Cause::Protocol, ledger)).await;
+        }
+    }
+
+    /// Drops the connection, counting what has come.
+    pub(super) async fn abandon(mut self, cause: Cause, ledger: &Ledger) {
+        if let Ok(Ok(Some(chunk))) = tokio::time::timeout(ABANDON, self.chunk()).await {
+            ledger.add(cause, chunk.len() as u64);
+        }
+    }
+
+    /// The error that this status is, with what its body says.
+    pub(super) async fn into_error(self, ledger: &Ledger) -> RegistryError {
+        let (place, status) = (self.place.clone(), self.status().as_u16());
+        if status == 416 {
+            self.abandon(Cause::Protocol, ledger).await;
+            return RegistryError::Status { place, status, detail: Detail::default() };
+        }
+        let read = self.read(limits::ERROR_BODY as u64, Cause::Protocol, ledger);
+        let body = tokio::time::timeout(DISCARD, read).await;
+        let detail = body.ok().and_then(Result::ok).map(|body| Detail::of(&body)).unwrap_or_default();
+        RegistryError::Status { place, status, detail }
+    }
+
+    pub(super) fn fault(&self, fault: Fault) -> RegistryError {
+        RegistryError::Answer { place: self.place.clone(), fault }
+    }
+
+    fn challenges(&self) -> Vec<Challenge> {
+        let values = self.response.headers().get_all(header::WWW_AUTHENTICATE);
+        values.iter().filter_map(|value| value.to_str().ok()).flat_map(Challenge::parse_all).collect()
+    }
+
+    /// `Retry-After` in seconds or as a date.
+    fn retry_after(&self) -> Option<Duration> {
+        let value = self.header(header::RETRY_AFTER)?.trim();
+        if let Ok(seconds) = value.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let date = httpdate::parse_http_date(value).ok()?;
+        Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    }
+}

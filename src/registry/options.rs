@@ -1,0 +1,49 @@
+//! What a client is told when it is made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::credentials::Credentials;
+use crate::plan::requests::Form;
+
+/// How a [`Client`](super::Client) behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Speak HTTP instead of HTTPS to registries.
+    pub plain_http: bool,
+    /// Do not check certificates, and follow redirects from HTTPS to HTTP.
+    pub insecure: bool,
+    /// Credentials for every registry this client talks to; go before [`Self::credential_files`].
+    pub credentials: Option<Credentials>,
+    /// Files to look credentials up in, see [`default_files`](super::credentials::default_files). None by default.
+    pub credential_files: Vec<PathBuf>,
+    /// Requests to one host at the same time, at least one, shared by all blobs.
+    pub requests_in_flight: usize,
+    /// How often one request is tried, at least once.
+    pub attempts: u32,
+    /// The pause before the second try; doubles with each further one.
+    pub backoff: Duration,
+    /// How long a server may be silent. Manifests wait ten times as long because a mirror fetches the image first.
+    pub stall: Duration,
+    /// The longest gap in bytes that a request of several ranges fetches rather than leaves out.
+    pub several_gap: u64,
+    /// The longest gap in bytes that a request of one range fetches rather than leaves out.
+    pub single_gap: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            plain_http: false,
+            insecure: false,
+            credentials: None,
+            credential_files: Vec::new(),
+            requests_in_flight: 8,
+            attempts: 5,
+            backoff: Duration::from_millis(500),
+            stall: Duration::from_secs(60),
+            several_gap: Form::SEVERAL_GAP,
+            single_gap: Form::SINGLE_GAP,
+        }
+    }
+}
