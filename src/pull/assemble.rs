@@ -215,7 +215,7 @@ impl Work<'_> {
         };
         let Place { client, repo, .. } = self.place;
         let Descriptor { digest, size, .. } = self.layer;
-        client.blob_from(repo, digest, *size, 0, self.ledger, Cause::Whole, &mut sink).await?;
+        client.blob_from(repo, *digest, *size, 0, self.ledger, Cause::Whole, &mut sink).await?;
         Ok(())
     }
 
@@ -225,7 +225,7 @@ impl Work<'_> {
         }
         let Place { client, repo, .. } = self.place;
         let Descriptor { digest, size, .. } = self.layer;
-        client.blob_spans(repo, digest, *size, spans, self.ledger, sink).await
+        client.blob_spans(repo, *digest, *size, spans, self.ledger, sink).await
     }
 
     /// Proves and publishes the blob; the inner error is the digest that it has instead.

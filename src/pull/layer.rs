@@ -114,7 +114,7 @@ pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<
     };
     let fetched = place.client.blob_range(
         &place.repo,
-        &layer.digest,
+        layer.digest,
         layer.size,
         tail.span(),
         ledger,

@@ -290,7 +290,7 @@ impl Run<'_> {
         let bytes = if media_type::is_manifest(media_type) || media_type::is_index(media_type) {
             self.client.manifest(&self.repo, &digest.to_string(), &self.ledger).await?.bytes
         } else {
-            self.client.blob_bytes(&self.repo, digest, *size, &self.ledger, Cause::Metadata).await?
+            self.client.blob_bytes(&self.repo, *digest, *size, &self.ledger, Cause::Metadata).await?
         };
         if bytes.len() as u64 != *size {
             return Err(wrong_size());

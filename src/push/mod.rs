@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -29,8 +30,6 @@ pub enum Sent {
 /// What a run tells while it goes on.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
-    /// So many more bytes were sent.
-    Bytes(u64),
     /// A blob is there.
     Blob {
         /// Which one.
@@ -105,7 +104,8 @@ pub enum PushError {
     Depth,
 }
 
-/// Pushes `root` of a layout under a name. Blobs that `mount_from` (a repository of the same registry) has are mounted.
+/// Pushes `root` of a layout under a name. Blobs that `mount_from` (a repository of the same registry) has are mounted. `sent` counts
+/// uploaded bytes while they go.
 ///
 /// # Errors
 /// [`PushError`]. The name is untouched then; what was uploaded need not be uploaded again.
@@ -115,11 +115,12 @@ pub async fn push(
     root: &Descriptor,
     reference: &Reference,
     mount_from: Option<&Repository>,
+    sent: Arc<AtomicU64>,
     report: Report,
 ) -> Result<Pushed, PushError> {
     let repo = reference.repo();
     let mount_from = mount_from.filter(|from| from.host() == repo.host() && from.name() != repo.name());
-    let mut run = Run { client, layout, repo, mount_from, report, seen: BTreeSet::new(), pushed: Pushed::default() };
+    let mut run = Run { client, layout, repo, mount_from, sent, report, seen: BTreeSet::new(), pushed: Pushed::default() };
     let bytes = run.document(root, 0).await?;
     let name = reference.tag().map_or_else(|| root.digest.to_string(), str::to_owned);
     run.put(root, &name, &bytes).await?;
@@ -132,6 +133,7 @@ struct Run<'a> {
     layout: &'a Layout,
     repo: Repository,
     mount_from: Option<&'a Repository>,
+    sent: Arc<AtomicU64>,
     report: Report,
     seen: BTreeSet<Digest>,
     pushed: Pushed,
@@ -197,17 +199,16 @@ impl Run<'_> {
     }
 
     async fn send(&self, digest: &Digest, size: u64) -> Result<Sent, RegistryError> {
-        if self.client.has_blob(&self.repo, digest).await? {
+        if self.client.has_blob(&self.repo, *digest).await? {
             return Ok(Sent::There);
         }
         if let Some(from) = self.mount_from {
-            if self.client.mount_blob(&self.repo, digest, from.name()).await? {
+            if self.client.mount_blob(&self.repo, *digest, from.name()).await? {
                 return Ok(Sent::Mounted);
             }
         }
         let open = || self.layout.open_blob(digest).map_err(std::io::Error::other);
-        let report = self.report.clone();
-        self.client.upload_blob(&self.repo, digest, size, open, move |bytes| report(Event::Bytes(bytes))).await?;
+        self.client.upload_blob(&self.repo, *digest, size, open, self.sent.clone()).await?;
         Ok(Sent::Uploaded)
     }
 }

@@ -167,7 +167,7 @@ impl Source {
                 if of_manifests(&descriptor.media_type) {
                     client.manifest(&repo, &digest.to_string(), ledger).await?.bytes
                 } else {
-                    client.blob_bytes(&repo, digest, *size, ledger, Cause::Metadata).await?
+                    client.blob_bytes(&repo, *digest, *size, ledger, Cause::Metadata).await?
                 }
             }
         };
@@ -199,7 +199,7 @@ impl Source {
         let Descriptor { digest, size, .. } = descriptor;
         let mut writer = spool.layout.blob_writer()?;
         let mut sink = |bytes: &[u8]| writer.write_all(bytes);
-        client.blob_from(&reference.repo(), digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
+        client.blob_from(&reference.repo(), *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
         writer.commit(Some(*digest))?;
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Source {
             }
             Self::Registry { client, reference, ledger, .. } => {
                 let cause = Cause::TableOfContents;
-                Ok(client.blob_range(&reference.repo(), digest, descriptor.size, span, ledger, cause).await?)
+                Ok(client.blob_range(&reference.repo(), *digest, descriptor.size, span, ledger, cause).await?)
             }
         }
     }
