@@ -34,3 +34,7 @@ pub mod pull;
 pub mod push;
 pub mod serve;
 pub mod verify;
+
+// Rank 6: people.
+pub mod cli;
+pub mod report;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The command `chunkify`.
+
+fn main() -> std::process::ExitCode {
+    chunkify::cli::main()
+}

@@ -1,0 +1,184 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::encode::Settings;
+use crate::image::PlatformFilter;
+use crate::registry::Reference;
+use crate::source::Location;
+
+/// Writes OCI layers as zstd:chunked, pulls them in part, and counts the bytes.
+///
+/// Images are named oci:DIR[:NAME] (an OCI image layout) or docker://HOST/REPOSITORY[:TAG|@DIGEST] (a registry).
+#[derive(Debug, Parser)]
+#[command(name = "chunkify", version, max_term_width = 100)]
+pub struct Args {
+    /// Say more; twice: every request
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Recompress an image's layers as zstd:chunked
+    Convert(ConvertArgs),
+    /// Send an image from a layout to a registry
+    Push(PushArgs),
+    /// Fetch an image into a store, only what the store lacks
+    Pull(PullArgs),
+    /// Show what an image's layers are: chunked or why not, entries, chunks, sizes
+    Inspect(InspectArgs),
+    /// Check every digest of an image, down to each frame and the tar of each layer
+    Verify(VerifyArgs),
+    /// Offer a layout's images to pull, for demos and tests; for production use a registry such as zot or quay
+    Serve(ServeArgs),
+}
+
+/// How registries are spoken to.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Registry")]
+pub struct RegistryArgs {
+    /// Speak HTTP, not HTTPS
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Do not check certificates
+    #[arg(long)]
+    pub insecure: bool,
+    /// Credentials; without them the files of podman and docker are looked at
+    #[arg(long, value_name = "USER:PASSWORD", env = "CHUNKIFY_CREDS", hide_env_values = true)]
+    pub creds: Option<String>,
+}
+
+/// `chunkify convert`
+#[derive(Debug, clap::Args)]
+pub struct ConvertArgs {
+    /// The image to convert
+    #[arg(value_name = "SRC")]
+    pub source: Location,
+    /// Where the converted image goes
+    #[arg(value_name = "DST")]
+    pub destination: Location,
+    /// zstd level, -7 to 22
+    #[arg(long, default_value_t = Settings::LEVEL, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-7..=22))]
+    pub level: i32,
+    /// Average size of chunks in bytes, 1024 to 4194304; they are a quarter of it at least and four times it at most
+    #[arg(long, value_name = "BYTES", default_value_t = Settings::CHUNK_SIZE)]
+    pub chunk_size: u64,
+    /// Threads that compress; the result does not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+    /// Only this platform of an index, such as linux/arm64; repeatable [default: all]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Vec<PlatformFilter>,
+    /// Recompress layers that are zstd:chunked already, and those that an earlier run converted
+    #[arg(long)]
+    pub force: bool,
+    /// Fail on a layer that has no faithful zstd:chunked form, rather than keep it as plain zstd
+    #[arg(long)]
+    pub strict: bool,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `chunkify push`
+#[derive(Debug, clap::Args)]
+pub struct PushArgs {
+    /// The image to push, in a layout
+    #[arg(value_name = "oci:DIR[:NAME]")]
+    pub source: Location,
+    /// Where it goes
+    #[arg(value_name = "docker://…")]
+    pub destination: Location,
+    /// Another repository of the same registry that has some of the blobs
+    #[arg(long, value_name = "REPOSITORY")]
+    pub mount_from: Option<String>,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `chunkify pull`
+#[derive(Debug, clap::Args)]
+pub struct PullArgs {
+    /// The image to pull
+    #[arg(value_name = "docker://…", value_parser = reference)]
+    pub reference: Reference,
+    /// The store: an OCI image layout, made when it is not there
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// Which image of an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all_platforms")]
+    pub platform: Option<PlatformFilter>,
+    /// All images of an index
+    #[arg(long)]
+    pub all_platforms: bool,
+    /// Plan only: say what would be fetched
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fail when more bytes than this would cross the wire (exit code 3)
+    #[arg(long, value_name = "N")]
+    pub max_wire_bytes: Option<u64>,
+    /// Write the ledger as JSON
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+fn reference(text: &str) -> Result<Reference, String> {
+    match text.parse() {
+        Ok(Location::Registry(reference)) => Ok(reference),
+        Ok(Location::Layout { .. }) => Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// `chunkify inspect`
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// An image, or a blob file
+    #[arg(value_name = "IMAGE|FILE")]
+    pub what: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `chunkify verify`
+#[derive(Debug, clap::Args)]
+pub struct VerifyArgs {
+    /// An image, or a zstd:chunked blob file
+    #[arg(value_name = "IMAGE|FILE")]
+    pub what: String,
+    /// The digest that a blob file's tar must have
+    #[arg(long, value_name = "DIGEST")]
+    pub diff_id: Option<crate::digest::Digest>,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `chunkify serve`
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The layout
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Address to listen on; port 0 lets the system choose
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:5000")]
+    pub listen: std::net::SocketAddr,
+    /// Allow an address that others can reach; there is no access control
+    #[arg(long)]
+    pub public: bool,
+}

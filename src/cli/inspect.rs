@@ -1,0 +1,60 @@
+//! `chunkify inspect`
+
+#![expect(clippy::disallowed_methods, reason = "io shell: opens a blob file")]
+
+use std::fs::File;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::inspect;
+use crate::report;
+use crate::source::{Location, LocationError, Source};
+
+use super::args::InspectArgs;
+
+/// An image or a file.
+pub enum What {
+    /// `oci:` or `docker://`.
+    Image(Location),
+    /// Anything else that exists.
+    File(File),
+}
+
+/// Tells images and blob files apart.
+pub fn what(text: &str) -> anyhow::Result<What> {
+    match text.parse() {
+        Ok(location) => Ok(What::Image(location)),
+        Err(error @ LocationError::Form(_)) if !std::path::Path::new(text).exists() => {
+            Err(error).context("there is no such file either")
+        }
+        Err(LocationError::Form(_)) => {
+            let file = File::open(text).with_context(|| format!("cannot open {text}"))?;
+            Ok(What::File(file))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
+    match what(&args.what)? {
+        What::Image(location) => {
+            let client = super::client(&args.registry)?;
+            let image = inspect::image(&Source::open(&location, &client)?).await?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&image)?);
+            } else {
+                print!("{}", report::image(&image));
+            }
+        }
+        What::File(file) => {
+            let layer = inspect::blob_file(&file)?;
+            if args.json {
+                println!("{}", serde_json::to_string_pretty(&layer)?);
+            } else {
+                print!("{}", report::layer(&layer));
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

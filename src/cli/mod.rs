@@ -1,0 +1,78 @@
+//! The command line: words in, runs, words out. The only place that knows `anyhow`.
+
+mod args;
+mod convert;
+mod inspect;
+mod log;
+mod progress;
+mod pull;
+mod push;
+mod serve;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::registry::{Client, Options};
+use crate::report;
+use args::{Args, Command, RegistryArgs};
+
+/// Exit code when a pull would cost, or has cost, more than `--max-wire-bytes`.
+pub const OVER_BUDGET: u8 = 3;
+
+/// Runs the command that the arguments say.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    log::start(args.verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let result = runtime.block_on(interruptible(run(args.command)));
+    // Threads that still read or write must not hold the end up.
+    runtime.shutdown_background();
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Convert(args) => convert::run(args).await,
+        Command::Push(args) => push::run(args).await,
+        Command::Pull(args) => pull::run(args).await,
+        Command::Inspect(args) => inspect::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+    }
+}
+
+/// Ends at Ctrl-C or a polite kill. What is unfinished lies where only the next run looks.
+async fn interruptible(run: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        result = run => result,
+        _ = interrupt.recv() => Ok(stopped(130)),
+        _ = terminate.recv() => Ok(stopped(143)),
+    }
+}
+
+fn stopped(code: u8) -> ExitCode {
+    eprintln!("\nchunkify: stopped; nothing unfinished was left where it looks whole, the same command goes on from here");
+    ExitCode::from(code)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    eprintln!("chunkify: {}", report::chain(error.as_ref()));
+    ExitCode::FAILURE
+}
+
+/// A client as the arguments want it.
+fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
+    let credentials = args.creds.as_deref().map(str::parse).transpose()?;
+    let credential_files = crate::registry::credentials::default_files(&|name| std::env::var(name).ok());
+    let options =
+        Options { plain_http: args.plain_http, insecure: args.insecure, credentials, credential_files, ..Options::default() };
+    Ok(Client::new(options)?)
+}

@@ -1,0 +1,69 @@
+//! `chunkify pull`
+
+#![expect(clippy::disallowed_methods, reason = "io shell: writes the report")]
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::image::PlatformFilter;
+use crate::pull::{self, Event, Options, PullError, Pulled};
+use crate::report;
+use crate::store::Layout;
+
+use super::OVER_BUDGET;
+use super::args::PullArgs;
+use super::progress;
+
+pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
+    let client = super::client(&args.registry)?;
+    let layout = Layout::open_or_create(&args.store)?;
+    let options = Options {
+        platform: args.platform.unwrap_or_else(PlatformFilter::host),
+        all_platforms: args.all_platforms,
+        max_wire_bytes: args.max_wire_bytes,
+        dry_run: args.dry_run,
+    };
+    let bar = progress::bar(0, format!("pulling {}", args.reference));
+    let shown = bar.clone();
+    let report = move |event| match event {
+        Event::Planned { bytes } => shown.set_length(bytes),
+        Event::Fetched(bytes) => shown.inc(bytes),
+    };
+    let pulled = pull::pull(&client, &args.reference, &layout, &options, Arc::new(report)).await;
+    bar.finish_and_clear();
+    let report_file = args.report.as_deref();
+    match pulled {
+        Ok(pulled) => {
+            say(&pulled, report_file)?;
+            Ok(after(&pulled))
+        }
+        Err(PullError::Budget { plan, predicted, limit }) => {
+            say(&plan, report_file)?;
+            let error = PullError::Budget { plan, predicted, limit };
+            eprintln!("chunkify: {error}");
+            Ok(ExitCode::from(OVER_BUDGET))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn say(pulled: &Pulled, file: Option<&Path>) -> anyhow::Result<()> {
+    println!("{}  docker://{}", pulled.digest, pulled.reference);
+    print!("{}", report::pulled(pulled));
+    let Some(file) = file else { return Ok(()) };
+    let json = serde_json::to_vec_pretty(pulled)?;
+    std::fs::write(file, json).with_context(|| format!("cannot write the report to {}", file.display()))
+}
+
+/// Framing, gaps and retries can make a pull dearer than its plan.
+fn after(pulled: &Pulled) -> ExitCode {
+    let over = pulled.max_wire_bytes.filter(|limit| !pulled.dry_run && pulled.wire.body_bytes > *limit);
+    let Some(limit) = over else { return ExitCode::SUCCESS };
+    let fetched = report::thousands(pulled.wire.body_bytes);
+    let limit = report::thousands(limit);
+    eprintln!("chunkify: the image is in the store, but the pull fetched {fetched} bytes, more than the limit of {limit} bytes");
+    ExitCode::from(OVER_BUDGET)
+}

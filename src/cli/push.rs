@@ -1,0 +1,67 @@
+//! `chunkify push`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::bail;
+
+use crate::push::{self, Event, Sent};
+use crate::registry::Repository;
+use crate::report;
+use crate::source::Location;
+use crate::store::Layout;
+
+use super::args::PushArgs;
+use super::progress;
+
+pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let Location::Layout { dir, name } = &args.source else {
+        bail!("push takes an image from a layout, oci:DIR[:NAME]; to copy between registries use convert or skopeo copy");
+    };
+    let Location::Registry(reference) = &args.destination else {
+        bail!("push sends an image to a registry, docker://HOST/REPOSITORY[:TAG]");
+    };
+    let client = super::client(&args.registry)?;
+    let layout = Layout::open(dir)?;
+    let root = layout.resolve(name.as_deref())?;
+    let mount_from = args.mount_from.map(|name| Repository::new(reference.host(), &name)).transpose()?;
+    let sent = Arc::new(AtomicU64::new(0));
+    let bar = progress::counter(format!("pushing to {reference}"));
+    let watch = watch(sent.clone(), bar.clone());
+    let tell = bar.clone();
+    let report = move |Event::Blob { digest, size, sent }: Event| {
+        let how = match sent {
+            Sent::There => "is there already",
+            Sent::Mounted => "mounted",
+            Sent::Uploaded => "uploaded",
+        };
+        tell.println(format!("{} {how}, {}", digest.short(), report::bytes(size)));
+    };
+    let pushed = push::push(&client, &layout, &root, reference, mount_from.as_ref(), sent, Arc::new(report)).await;
+    watch.abort();
+    bar.finish_and_clear();
+    let pushed = pushed?;
+    println!("{}  docker://{reference}", root.digest);
+    println!(
+        "{} in {} blobs uploaded, {} in {} were there or mounted, {}",
+        report::bytes(pushed.uploaded_bytes),
+        pushed.uploaded,
+        report::bytes(pushed.skipped_bytes),
+        pushed.there + pushed.mounted,
+        report::seconds(started.elapsed().as_secs_f64()),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Moves the bar while bytes go out.
+fn watch(sent: Arc<AtomicU64>, bar: indicatif::ProgressBar) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        loop {
+            bar.set_position(sent.load(Ordering::Relaxed));
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    })
+}

@@ -1,0 +1,41 @@
+//! `chunkify verify`
+
+use std::process::ExitCode;
+
+use crate::inspect as claims;
+use crate::report;
+use crate::source::Source;
+use crate::verify;
+
+use super::args::VerifyArgs;
+use super::inspect::{What, what};
+
+pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
+    match what(&args.what)? {
+        What::Image(location) => {
+            let client = super::client(&args.registry)?;
+            let verified = verify::image(&Source::open(&location, &client)?).await?;
+            println!(
+                "{location} is whole: {} manifests, {} layers ({} zstd:chunked, {} frames), {}",
+                verified.manifests,
+                verified.layers,
+                verified.chunked,
+                report::thousands(verified.frames as u64),
+                report::bytes(verified.bytes),
+            );
+        }
+        What::File(file) => {
+            let (annotations, _) = claims::self_described(&file)??;
+            let map = verify::chunked(&file, &annotations, args.diff_id)?;
+            println!(
+                "{} is whole: {} entries, {} frames, {} of tar{}",
+                args.what,
+                report::thousands(map.entries),
+                report::thousands(map.frames.len() as u64),
+                report::bytes(map.tar_size),
+                if args.diff_id.is_some() { "" } else { "; without a manifest nothing proves which tar" },
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,12 @@
+//! What people read: tables, sizes, and errors with their causes.
+
+mod convert;
+mod inspect;
+mod pull;
+mod table;
+mod words;
+
+pub use convert::converted;
+pub use inspect::{image, layer};
+pub use pull::pulled;
+pub use words::{bytes, chain, percent, seconds, thousands};

@@ -1,0 +1,105 @@
+//! The ledger of a pull, for people.
+
+use std::fmt::Write as _;
+
+use crate::ledger::{Bytes, Cause};
+use crate::pull::{Mode, Pulled};
+
+use super::table::table;
+use super::words::{bytes, percent, seconds, thousands};
+
+/// The columns of causes that are always shown; the others only where there is something to show.
+const ALWAYS: [(Cause, &str); 6] = [
+    (Cause::TableOfContents, "toc"),
+    (Cause::Payload, "payload"),
+    (Cause::Headers, "headers"),
+    (Cause::Gaps, "gaps"),
+    (Cause::Framing, "framing"),
+    (Cause::Wasted, "wasted"),
+];
+
+/// Table and sum.
+pub fn pulled(pulled: &Pulled) -> String {
+    let of_layers = pulled.layers.iter().fold(Bytes::default(), |sum, layer| sum.plus(&layer.by_cause));
+    let mut columns: Vec<(Cause, &str)> = Vec::new();
+    if of_layers.whole > 0 {
+        columns.push((Cause::Whole, "whole"));
+    }
+    columns.extend(ALWAYS);
+    let documents = rest(&pulled.wire.by_cause, &of_layers);
+    let mut head = vec!["layer", "came", "size", "reused", "fetched"];
+    head.extend(columns.iter().map(|(_, name)| *name));
+    head.push("requests");
+    let mut rows = Vec::new();
+    let mut layer_requests = 0;
+    for layer in &pulled.layers {
+        layer_requests += layer.requests;
+        let mut row = vec![layer.digest.short(), layer.mode.label().into()];
+        row.extend([layer.size, layer.reused_bytes, layer.fetched_bytes].map(bytes));
+        row.extend(columns.iter().map(|(cause, _)| bytes(layer.by_cause.get(*cause))));
+        row.push(layer.requests.to_string());
+        rows.push(row);
+    }
+    let requests = pulled.wire.requests - layer_requests;
+    rows.push(other_row("documents", documents.total(), columns.len(), requests));
+    let reused = pulled.layers.iter().map(|layer| layer.reused_bytes).sum();
+    let mut total = vec!["total".into(), String::new()];
+    total.extend([pulled.image_bytes, reused, pulled.wire.body_bytes].map(bytes));
+    total.extend(columns.iter().map(|(cause, _)| bytes(pulled.wire.by_cause.get(*cause))));
+    total.push(pulled.wire.requests.to_string());
+    rows.push(total);
+    let mut out = table(2, &head, rows);
+    for layer in &pulled.layers {
+        if let Some(reason) = &layer.reason {
+            let _ = writeln!(out, "{} came {}: {reason}", layer.digest.short(), layer.mode.label());
+        }
+    }
+    out.push_str(&sum(pulled));
+    out
+}
+
+/// Bytes that belong to no layer.
+fn rest(all: &Bytes, layers: &Bytes) -> Bytes {
+    let mut rest = Bytes::default();
+    for cause in Cause::ALL {
+        rest.add(cause, all.get(cause).saturating_sub(layers.get(cause)));
+    }
+    rest
+}
+
+fn other_row(name: &str, fetched: u64, causes: usize, requests: u64) -> Vec<String> {
+    let mut row = vec![name.into(), String::new(), String::new(), String::new(), bytes(fetched)];
+    row.extend(std::iter::repeat_n(String::new(), causes));
+    row.push(requests.to_string());
+    row
+}
+
+fn sum(pulled: &Pulled) -> String {
+    let Pulled { wire, image_bytes, .. } = pulled;
+    if pulled.dry_run {
+        return format!(
+            "the pull would fetch about {} of {} bytes ({} of the image); planning took {} bytes in {} requests\n",
+            thousands(pulled.predicted_bytes),
+            thousands(*image_bytes),
+            percent(pulled.predicted_bytes, *image_bytes),
+            thousands(wire.body_bytes),
+            wire.requests,
+        );
+    }
+    if pulled.layers.iter().all(|layer| layer.mode == Mode::Present) {
+        return format!(
+            "all layers were here: {} bytes in {} requests, {}\n",
+            thousands(wire.body_bytes),
+            wire.requests,
+            seconds(pulled.seconds)
+        );
+    }
+    format!(
+        "{} of the image came over the wire: {} of {} bytes, in {} requests and {}\n",
+        percent(wire.body_bytes, *image_bytes),
+        thousands(wire.body_bytes),
+        thousands(*image_bytes),
+        wire.requests,
+        seconds(pulled.seconds),
+    )
+}
