@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::span::Span;
 use crate::store::{Layout, StoreError};
 
-use super::answer::{Answer, etag, client_has, value};
+use super::answer::{Answer, client_has, etag, value};
 use super::body::Piece;
 use super::error::Refusal;
 use super::range::{self, Selection};
@@ -27,9 +27,9 @@ pub fn answer(layout: &Layout, digest: &Digest, headers: &HeaderMap, ranged: boo
         Err(error) => return Err(error.into()),
     };
     // The size of the opened file, not of whatever has its name a moment later.
-    let metadata = file.metadata().map_err(|source| {
-        Refusal::from(StoreError::Io { doing: "look at", path: layout.blob_path(digest), source })
-    })?;
+    let metadata = file
+        .metadata()
+        .map_err(|source| Refusal::from(StoreError::Io { doing: "look at", path: layout.blob_path(digest), source }))?;
     if !metadata.is_file() {
         return Err(unknown());
     }

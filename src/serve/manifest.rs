@@ -4,7 +4,6 @@ use hyper::header::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use crate::digest::Digest;
 use crate::image::media_type;
 use crate::limits;
 use crate::store::{Layout, StoreError};

@@ -112,7 +112,23 @@ mod tests {
         for good in ["a", "a/b/c", "a.b_c__d-e---f", "0", &"a".repeat(255)] {
             assert!(is_name(good), "{good}");
         }
-        for bad in ["", "/", "a//b", "a/", "/a", "A", "-a", "a-", "a..b", "a._b", "a___b", "a-.b", "é", "a\0", &"a".repeat(256)] {
+        for bad in [
+            "",
+            "/",
+            "a//b",
+            "a/",
+            "/a",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            "a._b",
+            "a___b",
+            "a-.b",
+            "é",
+            "a\0",
+            &"a".repeat(256),
+        ] {
             assert!(!is_name(bad), "{bad}");
         }
         for (tag, good) in [("new", true), ("_", true), ("V1.0-rc", true), ("", false), (".a", false), ("a:b", false)] {
