@@ -27,12 +27,12 @@ pub mod registry;
 pub mod store;
 
 // Rank 5: runs.
-pub mod source;
 pub mod convert;
 pub mod inspect;
 pub mod pull;
 pub mod push;
 pub mod serve;
+pub mod source;
 pub mod verify;
 
 // Rank 6: people.

@@ -136,7 +136,9 @@ pub struct PullArgs {
 fn reference(text: &str) -> Result<Reference, String> {
     match text.parse() {
         Ok(Location::Registry(reference)) => Ok(reference),
-        Ok(Location::Layout { .. }) => Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into()),
+        Ok(Location::Layout { .. }) => {
+            Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into())
+        }
         Err(error) => Err(error.to_string()),
     }
 }

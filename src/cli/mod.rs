@@ -59,7 +59,9 @@ async fn interruptible(run: impl Future<Output = anyhow::Result<ExitCode>>) -> a
 }
 
 fn stopped(code: u8) -> ExitCode {
-    eprintln!("\nchunkify: stopped; nothing unfinished was left where it looks whole, the same command goes on from here");
+    eprintln!(
+        "\nchunkify: stopped; nothing unfinished was left where it looks whole, the same command goes on from here"
+    );
     ExitCode::from(code)
 }
 
@@ -72,7 +74,12 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
     let credentials = args.creds.as_deref().map(str::parse).transpose()?;
     let credential_files = crate::registry::credentials::default_files(&|name| std::env::var(name).ok());
-    let options =
-        Options { plain_http: args.plain_http, insecure: args.insecure, credentials, credential_files, ..Options::default() };
+    let options = Options {
+        plain_http: args.plain_http,
+        insecure: args.insecure,
+        credentials,
+        credential_files,
+        ..Options::default()
+    };
     Ok(Client::new(options)?)
 }

@@ -64,6 +64,8 @@ fn after(pulled: &Pulled) -> ExitCode {
     let Some(limit) = over else { return ExitCode::SUCCESS };
     let fetched = report::thousands(pulled.wire.body_bytes);
     let limit = report::thousands(limit);
-    eprintln!("chunkify: the image is in the store, but the pull fetched {fetched} bytes, more than the limit of {limit} bytes");
+    eprintln!(
+        "chunkify: the image is in the store, but the pull fetched {fetched} bytes, more than the limit of {limit} bytes"
+    );
     ExitCode::from(OVER_BUDGET)
 }

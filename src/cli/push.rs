@@ -19,7 +19,9 @@ use super::progress;
 pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let Location::Layout { dir, name } = &args.source else {
-        bail!("push takes an image from a layout, oci:DIR[:NAME]; to copy between registries use convert or skopeo copy");
+        bail!(
+            "push takes an image from a layout, oci:DIR[:NAME]; to copy between registries use convert or skopeo copy"
+        );
     };
     let Location::Registry(reference) = &args.destination else {
         bail!("push sends an image to a registry, docker://HOST/REPOSITORY[:TAG]");

@@ -103,7 +103,9 @@ pub fn convert(
         match current(old, &blob) {
             Ok(annotations) => return keep(layout, old, &blob, diff_id, annotations, progress),
             Err(NotCurrent::Annotations(AnnotationsError::Absent)) => {}
-            Err(why) => tracing::warn!(layer = %old.digest, "recompressed although it claims to be zstd:chunked: {why}"),
+            Err(why) => {
+                tracing::warn!(layer = %old.digest, "recompressed although it claims to be zstd:chunked: {why}")
+            }
         }
     }
     let outcome = recompress(layout, work, old, blob, diff_id, progress)?;

@@ -34,11 +34,8 @@ pub struct Remembered {
 /// The name of a record: whatever shapes the blob is in it.
 fn name(layer: &Digest, settings: &Settings) -> String {
     let Settings { level, metadata_level, cut, .. } = settings;
-    let shape = format!(
-        "{layer} {} {} {level} {metadata_level} {cut:?}",
-        env!("CARGO_PKG_VERSION"),
-        codec::library_version()
-    );
+    let shape =
+        format!("{layer} {} {} {level} {metadata_level} {cut:?}", env!("CARGO_PKG_VERSION"), codec::library_version());
     format!("converted/{}", Digest::of(shape.as_bytes()).hex())
 }
 

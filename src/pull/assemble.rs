@@ -90,9 +90,12 @@ impl Work<'_> {
     async fn tiled(&self, tiled: Tiled) -> Result<Arrived, LayerFailure> {
         let Tiled { map, known, plan, .. } = tiled;
         let kept = plan.kept_bytes + plan.copied_bytes();
-        let sink = TiledSink { work: self, classify: |span, tell: &mut dyn FnMut(Cause, u64)| {
-            missing::causes(&map, &known, span, tell);
-        } };
+        let sink = TiledSink {
+            work: self,
+            classify: |span, tell: &mut dyn FnMut(Cause, u64)| {
+                missing::causes(&map, &known, span, tell);
+            },
+        };
         let fetch = self.spans(&plan.missing, &sink);
         let copy = copy(self.partial.clone(), self.place.local.clone(), plan.clone(), self.place.layout.clone());
         let (fetch, copy) = tokio::join!(fetch, copy);
@@ -134,15 +137,16 @@ impl Work<'_> {
     }
 
     /// Fetches what is wrong; returns how many bytes that was thought to be here were not, and what to say of it.
-    async fn mend(
-        &self,
-        map: &Arc<FrameMap>,
-        known: &Arc<Vec<Known>>,
-    ) -> Result<(u64, String), LayerFailure> {
+    async fn mend(&self, map: &Arc<FrameMap>, known: &Arc<Vec<Known>>) -> Result<(u64, String), LayerFailure> {
         let (partial, for_check, states) = (self.partial.clone(), map.clone(), known.clone());
         let wrong = tokio::task::spawn_blocking(move || {
             let is_wrong = |frame| !known::is_right(&partial, frame);
-            for_check.frames.iter().zip(states.iter()).map(|(frame, known)| (is_wrong(frame), *known)).collect::<Vec<_>>()
+            for_check
+                .frames
+                .iter()
+                .zip(states.iter())
+                .map(|(frame, known)| (is_wrong(frame), *known))
+                .collect::<Vec<_>>()
         });
         let wrong = wrong.await.map_err(LayerFailure::Worker)?;
         let any = wrong.iter().any(|(wrong, _)| *wrong);
@@ -154,23 +158,33 @@ impl Work<'_> {
         let reused = wrong.iter().zip(&map.frames).filter(|(frame, _)| suspect(frame) && frame.1 != Known::Missing);
         let reused: u64 = reused.map(|(_, frame)| frame.span.len()).sum();
         let why = if any {
-            format!("{} frames were damaged and {} bytes of them fetched again", plan.missing_frames, plan.missing_bytes())
+            format!(
+                "{} frames were damaged and {} bytes of them fetched again",
+                plan.missing_frames,
+                plan.missing_bytes()
+            )
         } else {
             format!("local frames came from another compressor, {} bytes of them fetched again", plan.missing_bytes())
         };
         tracing::warn!(layer = %self.layer.digest, "{why}");
-        let sink = TiledSink { work: self, classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
-            tell(Cause::Wasted, span.len());
-        } };
+        let sink = TiledSink {
+            work: self,
+            classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
+                tell(Cause::Wasted, span.len());
+            },
+        };
         self.spans(&plan.missing, &sink).await?;
         Ok((reused, why))
     }
 
     async fn whole(&self, reason: String, rest: Span, ranges: bool) -> Result<Arrived, LayerFailure> {
         if ranges {
-            let sink = TiledSink { work: self, classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
-                tell(Cause::Whole, span.len());
-            } };
+            let sink = TiledSink {
+                work: self,
+                classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
+                    tell(Cause::Whole, span.len());
+                },
+            };
             match self.spans(&[rest], &sink).await {
                 Ok(()) => {}
                 Err(RegistryError::RangesRefused { .. }) => self.stream().await?,

@@ -112,14 +112,8 @@ pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<
         Ok(claims) => claims,
         Err(why) => return Ok(whole(why.to_string())),
     };
-    let fetched = place.client.blob_range(
-        &place.repo,
-        layer.digest,
-        layer.size,
-        tail.span(),
-        ledger,
-        Cause::TableOfContents,
-    );
+    let fetched =
+        place.client.blob_range(&place.repo, layer.digest, layer.size, tail.span(), ledger, Cause::TableOfContents);
     let bytes = match fetched.await {
         Ok(bytes) => bytes,
         Err(RegistryError::RangesRefused { .. }) => {

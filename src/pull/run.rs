@@ -265,10 +265,15 @@ impl Run<'_> {
     }
 
     fn choose(&self, index: Index) -> Result<Descriptor, PullError> {
-        let have: Vec<String> = index.manifests.iter().filter_map(|listed| listed.platform.as_ref()).map(|platform| {
-            let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-            format!("{}/{}{variant}", platform.os, platform.architecture)
-        }).collect();
+        let have: Vec<String> = index
+            .manifests
+            .iter()
+            .filter_map(|listed| listed.platform.as_ref())
+            .map(|platform| {
+                let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+                format!("{}/{}{variant}", platform.os, platform.architecture)
+            })
+            .collect();
         // An index of one image that says nothing of platforms leaves no choice.
         let only = index.manifests.len() == 1 && have.is_empty();
         let fits = |listed: &Descriptor| {
@@ -301,7 +306,8 @@ impl Run<'_> {
 
     async fn place(&self) -> Result<Place, PullError> {
         let layout = self.layout.clone();
-        let local = tokio::task::spawn_blocking(move || LocalFrames::gather(&layout)).await.map_err(PullError::Worker)??;
+        let local =
+            tokio::task::spawn_blocking(move || LocalFrames::gather(&layout)).await.map_err(PullError::Worker)??;
         Ok(Place {
             client: self.client.clone(),
             repo: self.repo.clone(),

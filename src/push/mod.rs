@@ -120,7 +120,8 @@ pub async fn push(
 ) -> Result<Pushed, PushError> {
     let repo = reference.repo();
     let mount_from = mount_from.filter(|from| from.host() == repo.host() && from.name() != repo.name());
-    let mut run = Run { client, layout, repo, mount_from, sent, report, seen: BTreeSet::new(), pushed: Pushed::default() };
+    let mut run =
+        Run { client, layout, repo, mount_from, sent, report, seen: BTreeSet::new(), pushed: Pushed::default() };
     let bytes = run.document(root, 0).await?;
     let name = reference.tag().map_or_else(|| root.digest.to_string(), str::to_owned);
     run.put(root, &name, &bytes).await?;
@@ -169,7 +170,8 @@ impl Run<'_> {
     async fn blobs(&mut self, manifest: &Manifest) -> Result<(), PushError> {
         let mut wanted: Vec<Descriptor> = Vec::new();
         for blob in manifest.layers.iter().chain([&manifest.config]) {
-            let foreign = media_type::is_foreign_layer(&blob.media_type) && self.layout.blob_size(&blob.digest)?.is_none();
+            let foreign =
+                media_type::is_foreign_layer(&blob.media_type) && self.layout.blob_size(&blob.digest)?.is_none();
             if !foreign && self.seen.insert(blob.digest) {
                 wanted.push(blob.clone());
             }
@@ -178,12 +180,18 @@ impl Run<'_> {
         let sent: Vec<(u64, Sent)> = stream::iter(sends).buffer_unordered(BLOBS_AT_ONCE).try_collect().await?;
         for (size, sent) in sent {
             match sent {
-                Sent::Uploaded => (self.pushed.uploaded_bytes, self.pushed.uploaded) =
-                    (self.pushed.uploaded_bytes + size, self.pushed.uploaded + 1),
-                Sent::There => (self.pushed.skipped_bytes, self.pushed.there) =
-                    (self.pushed.skipped_bytes + size, self.pushed.there + 1),
-                Sent::Mounted => (self.pushed.skipped_bytes, self.pushed.mounted) =
-                    (self.pushed.skipped_bytes + size, self.pushed.mounted + 1),
+                Sent::Uploaded => {
+                    (self.pushed.uploaded_bytes, self.pushed.uploaded) =
+                        (self.pushed.uploaded_bytes + size, self.pushed.uploaded + 1)
+                }
+                Sent::There => {
+                    (self.pushed.skipped_bytes, self.pushed.there) =
+                        (self.pushed.skipped_bytes + size, self.pushed.there + 1)
+                }
+                Sent::Mounted => {
+                    (self.pushed.skipped_bytes, self.pushed.mounted) =
+                        (self.pushed.skipped_bytes + size, self.pushed.mounted + 1)
+                }
             }
         }
         Ok(())

@@ -152,7 +152,8 @@ pub fn blob(
     }
     if let Some(expected) = diff_id {
         let clone = file.try_clone().map_err(LayerFault::Read)?;
-        let (_, mut tar) = inflate::tar_reader(OwnedSpan::whole(clone).map_err(LayerFault::Read)?).map_err(LayerFault::Read)?;
+        let (_, mut tar) =
+            inflate::tar_reader(OwnedSpan::whole(clone).map_err(LayerFault::Read)?).map_err(LayerFault::Read)?;
         let mut hasher = Hasher::new();
         io::copy(&mut tar, &mut hasher).map_err(LayerFault::Read)?;
         let got = hasher.finish();

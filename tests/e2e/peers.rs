@@ -1,8 +1,6 @@
 //! The story with real servers, each behind a counter.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
 
 use crate::rules;
 use crate::scenario::{MADE, REAL, Ranges, Story};
@@ -39,24 +37,11 @@ fn zot() {
 #[ignore = "needs a zot: CHUNKIFY_ZOT=/path/to/zot, or zot on PATH"]
 fn zot_has_the_rules_that_are_played() {
     let server = peers::zot();
-    let program = peers::zot_program().expect("peers::zot found one");
-    rules::compare(server.address(), zot_mode(&program), "e2e/rules");
+    rules::compare(server.address(), rules::zot_mode(server.address()), "e2e/rules");
 }
 
 #[test]
 #[ignore = "needs a running registry: REGISTRY=host:port"]
 fn running_registry() {
     tell(peers::running(), &format!("chunkify-e2e-{}", std::process::id()));
-}
-
-/// The rules by the version that the program tells; a build without one counts as current.
-fn zot_mode(program: &Path) -> Mode {
-    let said = Command::new(program).arg("--version").stdin(Stdio::null()).output().expect("zot tells its version");
-    let said = [said.stdout, said.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let patch = said.split("v2.1.").nth(1).and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
-    match patch.and_then(|patch| patch.parse::<u32>().ok()) {
-        Some(..17) => Mode::Zot2116,
-        _ => Mode::Zot2120,
-    }
 }

@@ -107,6 +107,13 @@ fn push(server: SocketAddr, repository: &str) -> String {
     format!("/v2/{repository}/blobs/{digest}")
 }
 
+/// Which zot's rules a zot has, by its answer to two ranges.
+pub fn zot_mode(zot: SocketAddr) -> Mode {
+    let path = push(zot, "e2e/probe");
+    let answer = http::get(zot, &path, Some(("Range", "bytes=0-9,20-29"))).expect("an answer");
+    if answer.status == 206 { Mode::Zot2120 } else { Mode::Zot2116 }
+}
+
 /// Asks both servers the same and compares what matters to a client.
 pub fn compare(real: SocketAddr, mode: Mode, repository: &str) {
     let played = Registry::with_mode(mode);

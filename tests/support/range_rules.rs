@@ -74,17 +74,17 @@ fn go(header: &str, size: u64) -> Answer {
         let Some((first, last)) = spec.split_once('-') else { return GO_INVALID };
         let (first, last) = (first.trim(), last.trim());
         if first.is_empty() {
-            let Some(suffix) = digits(last) else { return GO_INVALID };
+            let Some(suffix) = parse_int(last) else { return GO_INVALID };
             ranges.push(size.saturating_sub(suffix)..size);
             continue;
         }
-        let Some(start) = digits(first) else { return GO_INVALID };
+        let Some(start) = parse_int(first) else { return GO_INVALID };
         if start >= size {
             outside = true;
         } else if last.is_empty() {
             ranges.push(start..size);
         } else {
-            match digits(last) {
+            match parse_int(last) {
                 Some(last) if last >= start => ranges.push(start..size.min(last.saturating_add(1))),
                 _ => return GO_INVALID,
             }
@@ -111,11 +111,11 @@ fn zot_2_1_20(header: &str, size: u64) -> Answer {
     let mut ranges = Vec::new();
     for spec in specs {
         let range = match spec.split_once('-') {
-            Some(("", suffix)) => match digits(suffix) {
-                Some(1..) => size.saturating_sub(digits(suffix).unwrap_or(0))..size,
+            Some(("", suffix)) => match parse_int(suffix) {
+                Some(1..) => size.saturating_sub(parse_int(suffix).unwrap_or(0))..size,
                 _ => return ZOT_REFUSED,
             },
-            Some((first, last)) => match (digits(first), last, digits(last)) {
+            Some((first, last)) => match (parse_int(first), last, parse_int(last)) {
                 (Some(first), "", _) => first..size,
                 (Some(first), _, Some(last)) if last >= first => first..size.min(last.saturating_add(1)),
                 _ => return ZOT_REFUSED,
@@ -176,7 +176,12 @@ fn parts(mut ranges: Vec<Range<u64>>) -> Answer {
     }
 }
 
-/// A number without a sign, as no server here takes one.
+/// Go's `strconv.ParseInt` where a minus cannot stand: a plus is taken.
+fn parse_int(text: &str) -> Option<u64> {
+    digits(text.strip_prefix('+').unwrap_or(text))
+}
+
+/// A number without a sign, as regular expressions ask for.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) { None } else { text.parse().ok() }
 }
