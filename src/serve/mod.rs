@@ -28,5 +28,5 @@ mod route;
 mod server;
 mod tags;
 
-pub use body::{Body, Counters};
+pub use body::Counters;
 pub use server::{Options, ServeError, serve};
