@@ -1,0 +1,56 @@
+# `make demo` shows what it does, `make test` holds it against real servers. `make help` lists the rest.
+
+CARGO ?= cargo
+GO ?= go
+PEERS := $(or $(CARGO_TARGET_DIR),target)/peers
+DISTRIBUTION := v3.1.2
+OLD ?=
+NEW ?=
+
+.PHONY: help build demo test unit check interop bench peers clean
+
+help:
+	@echo 'make demo [OLD=… NEW=…]  convert, serve, pull an image and its update, show both ledgers'
+	@echo 'make test                every test, with real registries (builds distribution once)'
+	@echo 'make unit                the tests that need no other programs than zstd'
+	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
+	@echo 'make interop             both ways with the reference implementation (root, Go)'
+	@echo 'make bench               times and bytes on larger images'
+	@echo 'make peers               the registries that the tests run against'
+
+build:
+	$(CARGO) build --release
+
+demo: build
+	tests/demo.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
+
+test: peers
+	$(CARGO) test
+	tests/given-peers.sh
+
+unit:
+	$(CARGO) test -- --skip peers::
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+
+interop:
+	tests/interop/run.sh
+
+bench: build
+	tests/bench.sh
+
+peers: $(PEERS)/registry-$(DISTRIBUTION)
+
+# The stamp has the version, so that another version is built when this file asks for it.
+$(PEERS)/registry-$(DISTRIBUTION):
+	@command -v $(GO) >/dev/null || { echo 'go is missing: distribution is built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
+	mkdir -p $(PEERS)
+	cd $(PEERS) && CGO_ENABLED=0 GOBIN="$$PWD" $(GO) install github.com/distribution/distribution/v3/cmd/registry@$(DISTRIBUTION)
+	touch $@
+
+clean:
+	$(CARGO) clean
+	@if [ -e demo-work/.chunkify-demo ]; then rm -rf demo-work; fi

@@ -1,0 +1,121 @@
+//! Conversion, looked at from outside: with plain zstd, with a digest made elsewhere, and with another number of threads.
+
+use std::path::Path;
+
+use crate::scenario::{MADE, REAL, Story};
+use crate::support::command::{chunkify, zstd_decompressed};
+use crate::support::content::digest_of;
+use crate::support::layout::{self, Form, Image};
+use crate::support::made;
+use crate::support::registry::{Mode, Registry};
+
+fn place(dir: &Path, tag: &str) -> String {
+    format!("oci:{}:{tag}", dir.display())
+}
+
+#[test]
+fn plain_zstd_gives_the_tar_of_every_layer() {
+    for (pair, tag) in [(&*REAL, "old"), (&*REAL, "new"), (&*MADE, "old"), (&*MADE, "new")] {
+        layout::check_blobs(pair.dir());
+        let image = Image::read(pair.dir(), tag);
+        for (layer, diff_id) in image.layers().iter().zip(image.diff_ids()) {
+            assert_eq!(digest_of(&zstd_decompressed(&layout::blob_path(pair.dir(), layer))), diff_id, "{tag} {layer}");
+        }
+        for layer in image.manifest["layers"].as_array().expect("layers") {
+            assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");
+            for key in ["manifest-checksum", "manifest-position", "tarsplit-position"] {
+                let key = format!("io.github.containers.zstd-chunked.{key}");
+                assert!(layer["annotations"][&key].is_string(), "{key} in {layer}");
+            }
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_byte() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let source = &layout::pair()[0];
+    for threads in ["1", "2", "5"] {
+        let dir = work.path().join(threads);
+        chunkify(&["convert", source, &place(&dir, "old"), "--threads", threads]).ok();
+        assert_eq!(Image::read(&dir, "old").digest, Image::read(REAL.dir(), "old").digest, "{threads} threads");
+    }
+}
+
+#[test]
+fn the_form_of_the_source_does_not_matter() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let [tars, _] = made::tars();
+    for form in [Form::Tar, Form::Gzip, Form::DockerGzip] {
+        let (source, target) = (work.path().join(format!("{form:?}-in")), work.path().join(format!("{form:?}-out")));
+        layout::write_image(&source, "old", &tars, form);
+        chunkify(&["convert", &place(&source, "old"), &place(&target, "old")]).ok();
+        assert_eq!(Image::read(&target, "old").layers(), Image::read(MADE.dir(), "old").layers(), "{form:?}");
+    }
+}
+
+#[test]
+fn what_is_unknown_survives() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let [tars, _] = made::tars();
+    layout::write_image(work.path(), "old", &tars, Form::Gzip);
+    let (before, after) = (Image::read(work.path(), "old"), Image::read(MADE.dir(), "old"));
+    assert_eq!(
+        before.manifest["config"]["digest"], after.manifest["config"]["digest"],
+        "the config is kept byte for byte"
+    );
+    for key in ["annotations", "x-unknown"] {
+        assert_eq!(before.manifest[key], after.manifest[key], "{key}");
+    }
+}
+
+#[test]
+fn a_layer_that_is_not_what_the_config_says_is_refused() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let (source, target) = (work.path().join("in"), work.path().join("out"));
+    let [mut tars, _] = made::tars();
+    layout::write_image(&source, "other", &tars, Form::Tar);
+    let promised = Image::read(&source, "other").diff_ids();
+    tars[1][700] ^= 1;
+    // The descriptor is right about the blob, the config is wrong about the tar.
+    layout::write_lying_image(&source, "lie", &tars, &promised);
+    let refused = chunkify(&["convert", &place(&source, "lie"), &place(&target, "lie")]).refused();
+    for digest in [&promised[1], &digest_of(&tars[1])] {
+        assert!(refused.stderr.contains(&digest[7..19]), "both digests are named, {digest} too: {}", refused.stderr);
+    }
+    assert!(layout::names(&target).is_empty(), "nothing has the name");
+}
+
+#[test]
+fn gzip_layers_come_whole() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let [tars, _] = made::tars();
+    layout::write_image(work.path(), "plain", &tars, Form::Gzip);
+    let registry = Registry::with_mode(Mode::Zot2120);
+    let story = Story::new(&registry, "gzip");
+    let name = format!("docker://{}", story.name("plain"));
+    chunkify(&["push", &place(work.path(), "plain"), &name, "--plain-http"]).ok();
+    let mark = registry.log().len();
+    story.try_pull("plain", &[]).ok();
+    let report = crate::support::report::Report::read(&story.report_path());
+    assert_eq!(report.modes(), ["whole", "whole"]);
+    assert!(
+        report.layers.iter().all(|layer| layer.reason.as_ref().is_some_and(|reason| !reason.is_empty())),
+        "{report:?}"
+    );
+    assert_eq!(report.wire.body_bytes, registry.count_after(mark).body_bytes);
+    assert_eq!(Image::read(&story.store(), &story.name("plain")).digest, Image::read(work.path(), "plain").digest);
+    layout::check_blobs(&story.store());
+}
+
+#[test]
+fn what_is_there_is_not_pushed_again() {
+    let registry = Registry::with_mode(Mode::Go);
+    let story = Story::new(&registry, "twice");
+    story.push(&MADE, "old");
+    let mark = registry.log().len();
+    story.push(&MADE, "old");
+    let uploads =
+        registry.log()[mark..].iter().filter(|exchange| matches!(exchange.method.as_str(), "POST" | "PATCH")).count();
+    assert_eq!(uploads, 0);
+}

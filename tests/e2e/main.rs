@@ -1,0 +1,16 @@
+//! The whole product against registries: in this process with the rules of many servers, and real ones.
+//!
+//! Tests below `peers` need programs: `make peers` builds distribution; a zot (`CHUNKIFY_ZOT` or on PATH) and a running registry
+//! (`REGISTRY=host:port`) are taken where they are given, and their tests are `#[ignore]`d so that cargo counts what was left out.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod rules;
+mod scenario;
+
+mod budget;
+mod conversion;
+mod faults;
+mod in_process;
+mod peers;

@@ -1,0 +1,133 @@
+//! How the in-process registry serves blobs: whole, in part, by redirect, and spoiled on request.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::content::digest_of;
+use super::message::{Asked, Reply};
+use super::range_rules::{self, Answer, Mode};
+use super::registry::{Fault, State};
+
+/// A blob, or the way to it.
+pub fn answer(state: &State, asked: &Asked, name: &str, digest: &str) -> Reply {
+    if !matches!(asked.method.as_str(), "GET" | "HEAD") {
+        return Reply::error(405, "UNSUPPORTED");
+    }
+    let Some(bytes) = state.content.lock().expect("no handler panics").blob(name, digest) else {
+        return Reply::error(404, "BLOB_UNKNOWN");
+    };
+    if state.options.redirect && asked.method == "GET" {
+        let signature = state.signatures.fetch_add(1, Ordering::SeqCst);
+        let location = format!("http://{}/{digest}?signature={SECRET}{signature}", state.target);
+        return Reply::empty(307).with("location", location);
+    }
+    served(state, asked, digest, &bytes)
+}
+
+/// What signatures begin with; no log or error may show it.
+pub const SECRET: &str = "presigned-secret-";
+
+/// The second port: an object store that knows signed addresses only.
+pub fn redirected(state: &State, asked: &Asked) -> Reply {
+    if asked.header("authorization").is_some() {
+        return Reply::text(400, "Only one auth mechanism allowed\n");
+    }
+    if !asked.argument("signature").is_some_and(|signature| signature.starts_with(SECRET)) || asked.method != "GET" {
+        return Reply::text(403, "SignatureDoesNotMatch\n");
+    }
+    let digest = asked.path.trim_start_matches('/');
+    let found = state.content.lock().expect("no handler panics").any_blob(digest);
+    found.map_or_else(|| Reply::text(404, "NoSuchKey\n"), |bytes| served(state, asked, digest, &bytes))
+}
+
+/// A blob or the asked part of it.
+fn served(state: &State, asked: &Asked, digest: &str, blob: &Bytes) -> Reply {
+    let mode = state.options.mode;
+    let size = blob.len() as u64;
+    // Go alone honours a range in HEAD.
+    let header = asked.header("range").filter(|_| asked.method == "GET" || mode == Mode::Go);
+    let answer = header.map_or(Answer::Whole, |header| range_rules::answer(mode, header, size));
+    let kind = match mode {
+        Mode::Zot2116 => asked.header("accept").unwrap_or(""),
+        _ => "application/octet-stream",
+    };
+    let (mut reply, first) = match answer {
+        Answer::Whole => (Reply::empty(200).with("content-type", kind).bytes(blob.clone()), None),
+        Answer::One(range) => {
+            let reply = Reply::empty(206).with("content-type", kind).with("content-range", content_range(&range, size));
+            (reply.bytes(slice(blob, &range)), Some(range))
+        }
+        Answer::Several(ranges) => (multipart(blob, &ranges), ranges.into_iter().next()),
+        Answer::Refused { status, tells_size, body } => {
+            let refusal = if body.is_empty() { Reply::empty(status) } else { Reply::text(status, body) };
+            return if tells_size { refusal.with("content-range", format!("bytes */{size}")) } else { refusal };
+        }
+    };
+    reply = with_headers_of(mode, reply, digest, first.is_some(), asked.method == "HEAD");
+    if asked.method == "GET" {
+        play_faults(state, &mut reply, first, size);
+    }
+    reply
+}
+
+fn with_headers_of(mode: Mode, reply: Reply, digest: &str, partial: bool, head: bool) -> Reply {
+    match mode {
+        Mode::Go => reply
+            .with("accept-ranges", "bytes")
+            .with("docker-content-digest", digest)
+            .with("etag", format!("\"{digest}\""))
+            .with("cache-control", "max-age=31536000"),
+        Mode::Zot2120 | Mode::Zot2116 if head => reply.with("docker-content-digest", digest).with("accept-ranges", "bytes"),
+        Mode::Zot2116 if partial => reply,
+        _ => reply.with("docker-content-digest", digest),
+    }
+}
+
+/// The body that Go's `mime/multipart` writes.
+fn multipart(blob: &Bytes, ranges: &[Range<u64>]) -> Reply {
+    let boundary = &digest_of(format!("{ranges:?}").as_bytes())[7..67];
+    let mut reply = Reply::empty(206).with("content-type", format!("multipart/byteranges; boundary={boundary}"));
+    for (number, range) in ranges.iter().enumerate() {
+        let line = if number == 0 { "" } else { "\r\n" };
+        let told = content_range(range, blob.len() as u64);
+        let head =
+            format!("{line}--{boundary}\r\nContent-Range: {told}\r\nContent-Type: application/octet-stream\r\n\r\n");
+        reply = reply.bytes(head.into()).bytes(slice(blob, range));
+    }
+    reply.bytes(format!("\r\n--{boundary}--\r\n").into())
+}
+
+fn content_range(range: &Range<u64>, size: u64) -> String {
+    format!("bytes {}-{}/{size}", range.start, range.end.wrapping_sub(1))
+}
+
+fn slice(blob: &Bytes, range: &Range<u64>) -> Bytes {
+    let at = |offset: u64| usize::try_from(offset).expect("a blob is in memory");
+    blob.slice(at(range.start)..at(range.end))
+}
+
+/// Spoils this answer if a fault waits for one like it.
+fn play_faults(state: &State, reply: &mut Reply, first: Option<Range<u64>>, size: u64) {
+    let number = state.bodies.fetch_add(1, Ordering::SeqCst);
+    let mut faults = state.faults.lock().expect("no handler panics");
+    faults.retain(|fault| match fault {
+        Fault::WrongByte => {
+            let Some(range) = first.as_ref().filter(|range| range.end < size && !range.is_empty()) else { return true };
+            let Some(piece) = reply.body.iter_mut().find(|piece| piece.len() as u64 == range.end - range.start) else {
+                return true;
+            };
+            let mut bytes = piece.to_vec();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 0x20;
+            *piece = bytes.into();
+            false
+        }
+        Fault::Truncate(wanted) if *wanted == number => {
+            reply.cut = Some(reply.body.iter().map(|piece| piece.len() as u64).sum::<u64>() / 2);
+            false
+        }
+        Fault::Truncate(_) => true,
+    });
+}

@@ -1,0 +1,113 @@
+//! Response bodies that are counted as they leave, and can end too soon.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// The largest piece handed out at once. Small, so that a body that the client drops is not counted far beyond what it read.
+const PIECE: usize = 16 << 10;
+
+/// One request and what was sent for it.
+#[derive(Debug)]
+pub struct Exchange {
+    /// `GET` and so on.
+    pub method: String,
+    /// The path without its query.
+    pub path: String,
+    /// The `Range` header.
+    pub range: Option<String>,
+    /// Whether there was an `Authorization` header.
+    pub authorized: bool,
+    /// The answer's status.
+    pub status: u16,
+    sent: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Exchange {
+    /// A request that was answered with `status` and has sent nothing yet.
+    pub fn new(method: String, path: String, range: Option<String>, authorized: bool, status: u16) -> Self {
+        Self { method, path, range, authorized, status, sent: AtomicU64::new(0), ended: AtomicBool::new(false) }
+    }
+
+    /// Bytes of the body that were handed to the connection.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Whether the body was sent to its end (or to the point where it was to be cut). Of other bodies the client may have received less than
+    /// was sent: it went away.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::SeqCst)
+    }
+}
+
+/// A body in memory.
+pub struct Counted {
+    exchange: Arc<Exchange>,
+    pieces: VecDeque<Bytes>,
+    /// Bytes promised and not yet sent.
+    promised: u64,
+    /// Bytes that will be sent before the connection breaks.
+    allowed: u64,
+    /// The pause before the break, in which the connection sends what it holds.
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl Counted {
+    /// `pieces` in their order; with `cut`, the connection breaks after so many bytes.
+    pub fn new(exchange: Arc<Exchange>, pieces: Vec<Bytes>, cut: Option<u64>) -> Self {
+        let promised = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let allowed = cut.unwrap_or(promised).min(promised);
+        exchange.ended.store(allowed == 0, Ordering::SeqCst);
+        Self { exchange, pieces: pieces.into(), promised, allowed, pause: None }
+    }
+
+    fn next_piece(&mut self) -> Option<Bytes> {
+        let most = PIECE.min(usize::try_from(self.allowed).unwrap_or(PIECE));
+        while self.pieces.front().is_some_and(Bytes::is_empty) {
+            self.pieces.pop_front();
+        }
+        let front = self.pieces.front_mut().filter(|_| most > 0)?;
+        let piece = front.split_to(most.min(front.len()));
+        self.allowed -= piece.len() as u64;
+        self.promised -= piece.len() as u64;
+        self.exchange.sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        self.exchange.ended.fetch_or(self.allowed == 0, Ordering::SeqCst);
+        Some(piece)
+    }
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if let Some(piece) = self.next_piece() {
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if self.promised == 0 {
+            return Poll::Ready(None);
+        }
+        // hyper drops what it has buffered when a body fails, so it gets the time to flush first.
+        let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(30))));
+        std::task::ready!(pause.as_mut().poll(cx));
+        Poll::Ready(Some(Err(io::Error::other("cut on purpose"))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.promised == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.promised)
+    }
+}

@@ -1,0 +1,228 @@
+//! An OCI registry in this process: pull and push, any server's rules for ranges, and a count of every body byte it sends.
+//!
+//! It shares no code with the product. It runs on a runtime and threads of its own, so tests use it like any other server, and ends when dropped.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+use super::answers;
+use super::body::{Counted, Exchange};
+use super::content::Content;
+use super::message::{Asked, Reply};
+pub use super::range_rules::Mode;
+
+/// What a registry does beside holding content.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whose rules for ranges.
+    pub mode: Mode,
+    /// Bearer tokens are asked for; anybody gets one, or only this user with this password.
+    pub tokens: Option<Tokens>,
+    /// Blobs are answered with 307 to a second port whose addresses are signed and which refuses `Authorization`.
+    pub redirect: bool,
+    /// Every request is passed on to this server, and its answers are counted on their way.
+    pub forward: Option<SocketAddr>,
+}
+
+/// How tokens are given.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens {
+    /// User and password that the token server asks for.
+    pub user: Option<(String, String)>,
+    /// After so many uses a token is refused, as if its time were over.
+    pub uses: Option<u64>,
+}
+
+impl Options {
+    /// A plain registry with the rules of `mode`.
+    pub fn new(mode: Mode) -> Self {
+        Self { mode, tokens: None, redirect: false, forward: None }
+    }
+}
+
+/// A fault to play once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One byte of the next ranged answer that does not reach the blob's end is wrong.
+    WrongByte,
+    /// The n-th blob body from now (the first is 0) ends in its middle.
+    Truncate(usize),
+}
+
+/// A registry that serves until it is dropped.
+pub struct Registry {
+    state: Arc<State>,
+    runtime: Option<Runtime>,
+}
+
+/// What all connections share.
+pub struct State {
+    /// As given.
+    pub options: Options,
+    /// The address of the registry.
+    pub address: SocketAddr,
+    /// The address that blobs are redirected to.
+    pub target: SocketAddr,
+    /// What is held.
+    pub content: Mutex<Content>,
+    /// Faults to play, in the order given.
+    pub faults: Mutex<Vec<Fault>>,
+    /// Scope and uses left of every token given.
+    pub tokens: Mutex<HashMap<String, (String, u64)>>,
+    /// Blob bodies since a [`Fault::Truncate`] was set.
+    pub bodies: AtomicUsize,
+    /// Redirects given, for signatures that differ.
+    pub signatures: AtomicU64,
+    exchanges: Mutex<Vec<Arc<Exchange>>>,
+}
+
+/// A sum over requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Bytes of all bodies.
+    pub body_bytes: u64,
+    /// Those of bodies that were not sent to their end, of which the client may have received less.
+    pub abandoned_bytes: u64,
+}
+
+impl Registry {
+    /// Starts a registry on ports of the kernel's choice.
+    pub fn start(options: Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("threads can be started");
+        let listen = || runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("loopback has a free port");
+        let (front, target) = (listen(), listen());
+        let address = |listener: &TcpListener| listener.local_addr().expect("a bound socket has an address");
+        let state = Arc::new(State {
+            options,
+            address: address(&front),
+            target: address(&target),
+            content: Mutex::default(),
+            faults: Mutex::default(),
+            tokens: Mutex::default(),
+            bodies: AtomicUsize::new(0),
+            signatures: AtomicU64::new(0),
+            exchanges: Mutex::default(),
+        });
+        runtime.spawn(accept(front, state.clone(), Door::Front));
+        runtime.spawn(accept(target, state.clone(), Door::Target));
+        Self { state, runtime: Some(runtime) }
+    }
+
+    /// A plain registry with the rules of `mode`.
+    pub fn with_mode(mode: Mode) -> Self {
+        Self::start(Options::new(mode))
+    }
+
+    /// A counter in front of a running registry.
+    pub fn in_front_of(server: SocketAddr) -> Self {
+        Self::start(Options { forward: Some(server), ..Options::new(Mode::Go) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.state.address
+    }
+
+    /// What it holds, to put things in or take a look.
+    pub fn content(&self) -> std::sync::MutexGuard<'_, Content> {
+        self.state.content.lock().expect("no handler panics")
+    }
+
+    /// Plays `fault` once.
+    pub fn inject(&self, fault: Fault) {
+        self.state.bodies.store(0, Ordering::SeqCst);
+        self.state.faults.lock().expect("no handler panics").push(fault);
+    }
+
+    /// Faults that were not played yet.
+    pub fn faults_left(&self) -> usize {
+        self.state.faults.lock().expect("no handler panics").len()
+    }
+
+    /// Every request so far. Keep its length to look at later requests only.
+    pub fn log(&self) -> Vec<Arc<Exchange>> {
+        self.state.exchanges.lock().expect("no handler panics").clone()
+    }
+
+    /// The sum over the requests after the first `skip`.
+    pub fn count_after(&self, skip: usize) -> Count {
+        let mut count = Count::default();
+        for exchange in self.log().iter().skip(skip) {
+            count.requests += 1;
+            count.body_bytes += exchange.sent();
+            count.abandoned_bytes += if exchange.ended() { 0 } else { exchange.sent() };
+        }
+        count
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Which of the two ports a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// The registry.
+    Front,
+    /// The place that blobs are redirected to.
+    Target,
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>, door: Door) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let state = state.clone();
+        tokio::spawn(async move {
+            let service = service_fn(move |request| handle(state.clone(), door, request));
+            // A connection that the client drops is no event here: its exchanges say how far they came.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn handle(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response<Counted>, Infallible> {
+    let (head, body) = request.into_parts();
+    let reply = match body.collect().await {
+        Ok(body) => {
+            let asked = Asked::new(door, &head, body.to_bytes());
+            let state = state.clone();
+            let answer = tokio::task::spawn_blocking(move || answers::answer(&state, &asked)).await;
+            answer.unwrap_or_else(|_| Reply::text(500, "the test registry panicked\n"))
+        }
+        Err(_) => Reply::text(400, "the request's body ended too soon\n"),
+    };
+    let header =
+        |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let exchange = Arc::new(Exchange::new(
+        head.method.to_string(),
+        head.uri.path().to_owned(),
+        header("range"),
+        header("authorization").is_some(),
+        reply.status,
+    ));
+    state.exchanges.lock().expect("no handler panics").push(exchange.clone());
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    Ok(response.body(Counted::new(exchange, reply.body, reply.cut)).expect("the reply's headers are valid"))
+}
