@@ -3,6 +3,8 @@
 //! Each `NAME.json` was printed by the reference's own code (tests/interop, `facts`): which members it reads, the table of contents and the
 //! tar-split that its compressor writes, and whether its blob gives the archive back.
 
+#![allow(clippy::disallowed_methods, reason = "tests are shells")]
+
 use std::fs;
 use std::path::PathBuf;
 
