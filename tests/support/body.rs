@@ -38,6 +38,13 @@ impl Exchange {
         Self { method, path, range, authorized, status, sent: AtomicU64::new(0), ended: AtomicBool::new(false) }
     }
 
+    /// Whether the client took all that was sent. The last bytes of a body wait in the kernel, so one that the client has no use for may
+    /// be gone from here and never have been received.
+    pub fn surely_received(&self) -> bool {
+        let unwanted = self.status == 200 && self.range.is_some();
+        self.ended() && !unwanted
+    }
+
     /// Bytes of the body that were handed to the connection.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)

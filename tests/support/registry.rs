@@ -94,7 +94,7 @@ pub struct Count {
     pub requests: u64,
     /// Bytes of all bodies.
     pub body_bytes: u64,
-    /// Those of bodies that were not sent to their end, of which the client may have received less.
+    /// Those of bodies that the client may have left unread: not sent to their end, or a whole blob in answer to a range.
     pub abandoned_bytes: u64,
 }
 
@@ -164,7 +164,7 @@ impl Registry {
         for exchange in self.log().iter().skip(skip) {
             count.requests += 1;
             count.body_bytes += exchange.sent();
-            count.abandoned_bytes += if exchange.ended() { 0 } else { exchange.sent() };
+            count.abandoned_bytes += if exchange.surely_received() { 0 } else { exchange.sent() };
         }
         count
     }
