@@ -12,6 +12,7 @@ use chunkify::digest::Digest;
 use chunkify::encode::{Encoded, Form, Settings, encode};
 use chunkify::format::frame_map;
 use chunkify::format::tail::Contents;
+use chunkify::tar::scan::{Event, Scanner};
 use chunkify::zstd::codec;
 use serde_json::Value;
 
@@ -133,5 +134,56 @@ fn the_entries_are_the_references() {
             other => other.clone(),
         };
         assert_eq!(members(&ours), members(&theirs), "{}", made.name);
+    }
+}
+
+/// What a scan gives, with payload pieces joined: the entries, and every byte in order.
+fn scan(tar: &[u8], piece: usize) -> (Vec<String>, Vec<u8>, Option<String>) {
+    let mut scanner = Scanner::new();
+    let (mut events, mut bytes) = (Vec::new(), Vec::new());
+    for part in tar.chunks(piece) {
+        let mut input = part;
+        loop {
+            match scanner.next(&mut input) {
+                Ok(Some(Event::Entry { entry, segment, padding })) => {
+                    events.push(format!("{entry:?} {} {padding}", segment.len()));
+                    bytes.extend(segment);
+                }
+                Ok(Some(Event::Payload(payload))) => bytes.extend(payload),
+                Ok(Some(Event::PayloadEnd)) => events.push("end".into()),
+                Ok(Some(Event::Trailer(rest))) => bytes.extend(rest),
+                Ok(None) => break,
+                Err(fault) => {
+                    bytes.extend(scanner.into_pending());
+                    let at = tar.len() - bytes.len();
+                    bytes.extend(&tar[tar.len() - at..]);
+                    return (events, bytes, Some(fault.kind.to_string()));
+                }
+            }
+        }
+        assert!(input.is_empty(), "all input is taken before more is wanted");
+    }
+    match scanner.finish() {
+        Ok(rest) => bytes.extend(rest.unwrap_or_default()),
+        Err(fault) => {
+            bytes.extend(scanner.into_pending());
+            return (events, bytes, Some(fault.kind.to_string()));
+        }
+    }
+    (events, bytes, None)
+}
+
+/// Segments and payloads in order are the archive, and nothing depends on the pieces in which it comes.
+#[test]
+fn pieces_of_any_size_scan_alike() {
+    for path in archives() {
+        let tar = fs::read(&path).unwrap();
+        let whole = scan(&tar, usize::MAX);
+        assert_eq!(whole.1, tar, "{}: every byte leaves the scanner", path.display());
+        for piece in [1, 7, 511, 512, 513] {
+            let (events, bytes, fault) = scan(&tar, piece);
+            assert_eq!((&events, &fault), (&whole.0, &whole.2), "{}, {piece} bytes at a time", path.display());
+            assert_eq!(bytes, tar, "{}, {piece} bytes at a time", path.display());
+        }
     }
 }
