@@ -8,6 +8,7 @@ use crate::format::tail::Tail;
 use crate::image::Descriptor;
 use crate::ledger::{Cause, Ledger};
 use crate::plan::missing::{self, Known, Plan};
+use crate::plan::requests;
 use crate::registry::{Client, RegistryError, Repository};
 use crate::span::Span;
 use crate::store::{Layout, Partial, StoreError};
@@ -49,11 +50,11 @@ pub struct Tiled {
 }
 
 impl LayerPlan {
-    /// Bytes that will be asked for, without framing.
+    /// Bytes of response bodies that carrying it out should take.
     pub fn to_fetch(&self) -> u64 {
         match self {
             Self::Present => 0,
-            Self::Tiled(tiled) => tiled.plan.missing_bytes(),
+            Self::Tiled(tiled) => requests::predict(&tiled.plan.missing),
             Self::Whole { rest, .. } => rest.len(),
         }
     }

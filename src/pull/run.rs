@@ -114,7 +114,7 @@ pub enum PullError {
         source: LayerFailure,
     },
     /// The plan would cost more than the limit; nothing of the layers' data was fetched.
-    #[error("the pull would fetch {predicted} bytes, more than the limit of {limit} bytes; nothing was stored")]
+    #[error("the pull would fetch {predicted} bytes, more than the limit of {limit} bytes; the image was not stored")]
     Budget {
         /// What was fetched so far and what is missing.
         predicted: u64,
