@@ -30,7 +30,9 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let result = runtime.block_on(interruptible(run(args.command)));
+    // A server has nothing unfinished to speak of.
+    let farewell = if matches!(args.command, Command::Serve(_)) { "" } else { UNFINISHED };
+    let result = runtime.block_on(interruptible(run(args.command), farewell));
     // Threads that still read or write must not hold the end up.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| failed(&error))
@@ -48,20 +50,24 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Ends at Ctrl-C or a polite kill. What is unfinished lies where only the next run looks.
-async fn interruptible(run: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+async fn interruptible(
+    run: impl Future<Output = anyhow::Result<ExitCode>>,
+    farewell: &str,
+) -> anyhow::Result<ExitCode> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::select! {
         result = run => result,
-        _ = interrupt.recv() => Ok(stopped(130)),
-        _ = terminate.recv() => Ok(stopped(143)),
+        _ = interrupt.recv() => Ok(stopped(130, farewell)),
+        _ = terminate.recv() => Ok(stopped(143, farewell)),
     }
 }
 
-fn stopped(code: u8) -> ExitCode {
-    eprintln!(
-        "\nchunkify: stopped; nothing unfinished was left where it looks whole, the same command goes on from here"
-    );
+/// What is true of every command that writes something.
+const UNFINISHED: &str = "; nothing unfinished was left where it looks whole, the same command goes on from here";
+
+fn stopped(code: u8, farewell: &str) -> ExitCode {
+    eprintln!("\nchunkify: stopped{farewell}");
     ExitCode::from(code)
 }
 

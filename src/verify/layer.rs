@@ -144,6 +144,10 @@ pub fn blob(
         io::copy(&mut FileSpan::whole(file).map_err(LayerFault::Read)?, &mut hasher).map_err(LayerFault::Read)?;
         let got = hasher.finish();
         if got != expected {
+            // The frame that is wrong says more than the blob as a whole.
+            if let Some(annotations) = annotations {
+                chunked(file, annotations, diff_id)?;
+            }
             return Err(LayerFault::Blob { expected, got });
         }
     }
