@@ -63,7 +63,9 @@ fn imports_point_down() {
         }
         let Some(&own_rank) = rank.get(own.as_str()) else { panic!("{own} has no rank") };
         for import in imports(&fs::read_to_string(&file).unwrap()) {
-            let Some(&import_rank) = rank.get(import.as_str()) else { panic!("{}: {import} has no rank", file.display()) };
+            let Some(&import_rank) = rank.get(import.as_str()) else {
+                panic!("{}: {import} has no rank", file.display())
+            };
             seen += 1;
             if import != own && import_rank >= own_rank {
                 wrong.push(format!("{} ({own}) imports {import}", file.display()));

@@ -84,6 +84,8 @@ fn an_image_that_is_not_there_is_an_error() {
     let registry = Registry::with_mode(Mode::Go);
     let story = Story::new(&registry, "nothing");
     let refused = story.try_pull("none", &[]).refused();
-    assert!(refused.stderr.contains(&story.name("none")), "{}", refused.stderr);
+    for word in [registry.address().to_string().as_str(), "nothing", "none", "404"] {
+        assert!(refused.stderr.contains(word), "the error has {word}: {}", refused.stderr);
+    }
     assert!(layout::names(&story.store()).is_empty());
 }

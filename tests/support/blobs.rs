@@ -79,7 +79,9 @@ fn with_headers_of(mode: Mode, reply: Reply, digest: &str, partial: bool, head: 
             .with("docker-content-digest", digest)
             .with("etag", format!("\"{digest}\""))
             .with("cache-control", "max-age=31536000"),
-        Mode::Zot2120 | Mode::Zot2116 if head => reply.with("docker-content-digest", digest).with("accept-ranges", "bytes"),
+        Mode::Zot2120 | Mode::Zot2116 if head => {
+            reply.with("docker-content-digest", digest).with("accept-ranges", "bytes")
+        }
         Mode::Zot2116 if partial => reply,
         _ => reply.with("docker-content-digest", digest),
     }
