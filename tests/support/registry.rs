@@ -209,7 +209,7 @@ async fn accept(listener: TcpListener, state: Arc<State>, door: Door) {
 /// One connection. When the client breaks it off, what was sent last was not read to its end, however much of it fitted the socket's buffers.
 async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
     let (broken, last) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None::<Arc<Exchange>>)));
-    let stream = TokioIo::new(Watched { stream, broken: broken.clone() });
+    let stream = TokioIo::new(Watched::new(stream, broken.clone()));
     let (shared, newest) = (state.clone(), last.clone());
     let service = service_fn(move |request| {
         let (state, newest) = (shared.clone(), newest.clone());
