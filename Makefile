@@ -15,7 +15,7 @@ help:
 	@echo 'make unit                the tests that need no other programs than zstd'
 	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
 	@echo 'make interop             both ways with the reference implementation (root, Go)'
-	@echo 'make bench               times and bytes on larger images'
+	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
 	@echo 'make peers               the registries that the tests run against'
 
 build:
@@ -40,7 +40,7 @@ interop:
 	tests/interop/run.sh
 
 bench: build
-	tests/bench.sh
+	python3 tests/bench.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
 peers: $(PEERS)/registry-$(DISTRIBUTION)
 

@@ -46,7 +46,7 @@ pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
             eprintln!("chunkify: {error}");
             Ok(ExitCode::from(OVER_BUDGET))
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(anyhow::Error::from(error).context(format!("{} was not pulled", args.reference))),
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Settings {
 
 impl Settings {
     /// The default average chunk size, in bytes; `spec-notes/decisions.md` says why.
-    pub const CHUNK_SIZE: u64 = 64 << 10;
+    pub const CHUNK_SIZE: u64 = 128 << 10;
     /// The default level.
     pub const LEVEL: i32 = 3;
 }

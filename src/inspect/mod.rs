@@ -244,10 +244,11 @@ pub fn blob_file(file: &std::fs::File) -> Result<LayerFacts, InspectError> {
         Ok(claims) => claims,
         Err(why) => return Ok(facts(Some(why.to_string()), None)),
     };
-    let checked = annotations.positions.check(size).map_err(LayerError::from).and_then(|tail| {
-        let bytes = read_span(file, tail.span());
-        Ok(bytes.map(|bytes| frame_map::check(&annotations, &tail, &bytes)))
-    });
+    let checked = annotations
+        .positions
+        .check(size)
+        .map_err(LayerError::from)
+        .map(|tail| read_span(file, tail.span()).map(|bytes| frame_map::check(&annotations, &tail, &bytes)));
     Ok(match checked {
         Ok(read) => match read.map_err(InspectError::File)? {
             Ok(map) => facts(None, Some(contents(&annotations.positions, &map, size))),

@@ -11,7 +11,7 @@ pub const SCHEMA: u32 = 1;
 /// A finished (or only planned) pull.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pulled {
-    /// [`SCHEMA`].
+    /// The version of the report's form; another number means other fields.
     pub schema: u32,
     /// The image's full name.
     pub reference: String,

@@ -210,10 +210,10 @@ impl Run<'_> {
         if self.client.has_blob(&self.repo, *digest).await? {
             return Ok(Sent::There);
         }
-        if let Some(from) = self.mount_from {
-            if self.client.mount_blob(&self.repo, *digest, from.name()).await? {
-                return Ok(Sent::Mounted);
-            }
+        if let Some(from) = self.mount_from
+            && self.client.mount_blob(&self.repo, *digest, from.name()).await?
+        {
+            return Ok(Sent::Mounted);
         }
         let open = || self.layout.open_blob(digest).map_err(std::io::Error::other);
         self.client.upload_blob(&self.repo, *digest, size, open, self.sent.clone()).await?;

@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use url::Url;
 
+pub use blob::InOrder;
 pub use credentials::Credentials;
 pub use error::{Detail, Fault, Place, RegistryError};
 pub use manifest::Manifest;

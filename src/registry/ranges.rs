@@ -34,6 +34,10 @@ const POOR_ANSWERS: u32 = 16;
 /// Complete answers in a row that may bring nothing at all.
 const EMPTY_ANSWERS: u32 = 2;
 
+/// Refusals of several ranges, for one blob, before no more than one is asked for whatever the host has proved. Stops a registry that
+/// redirects to a new host each time, which would have to prove itself anew for ever.
+const REFUSALS: u32 = 16;
+
 /// Takes the bytes of a blob in any order.
 pub trait SpanSink: Send + Sync {
     /// Takes `bytes` that stand at `offset` in the blob. Each byte comes once for each time it is asked for.
@@ -97,10 +101,10 @@ impl<'a> Fetch<'a> {
         let width = self.client.http.options.requests_in_flight.max(1);
         let mut queue: VecDeque<_> = missing.iter().copied().collect();
         let mut running = FuturesUnordered::new();
-        let mut patience = Patience { poor: 0, empty: 0, broken: 0 };
+        let mut patience = Patience::default();
         loop {
             while running.len() < width {
-                let Some((request, trial)) = self.next(&mut queue) else { break };
+                let Some((request, trial)) = self.next(&mut queue, patience.refused >= REFUSALS) else { break };
                 running.push(self.one(request, trial, patience.pause(self.client)));
             }
             let Some(outcome) = running.next().await else {
@@ -121,13 +125,13 @@ impl<'a> Fetch<'a> {
     }
 
     /// The next request and its trial; `None` when there is nothing to do, or nothing until a trial ends.
-    fn next(&self, queue: &mut VecDeque<Span>) -> Option<(Request, Option<Trial>)> {
+    fn next(&self, queue: &mut VecDeque<Span>, one_range: bool) -> Option<(Request, Option<Trial>)> {
         let options = &self.client.http.options;
         let single = Form { gap: options.single_gap, ..Form::single() };
         if self.cause.is_some() {
             return Some((take(queue, Form { max_bytes: u64::MAX, ..single })?, None));
         }
-        if queue.len() <= 1 {
+        if one_range || queue.len() <= 1 {
             return Some((take(queue, single)?, None));
         }
         let several = |ranges| Form { gap: options.several_gap, ..Form::several(ranges) };
@@ -231,11 +235,17 @@ impl<'a> Fetch<'a> {
     }
 }
 
-/// What a server may still do wrong.
+/// What a server has done wrong so far.
+#[derive(Default)]
 struct Patience {
+    /// Answers that brought too little.
     poor: u32,
+    /// Complete answers in a row that brought nothing.
     empty: u32,
+    /// Connections in a row that broke before they brought anything.
     broken: u32,
+    /// Refusals of several ranges.
+    refused: u32,
 }
 
 impl Patience {
@@ -248,6 +258,7 @@ impl Patience {
     fn judge(&mut self, outcome: Outcome, attempts: u32, place: impl Fn() -> Place) -> Result<(), RegistryError> {
         let left: u64 = outcome.left.iter().map(|span| span.len()).sum();
         let came = outcome.missing - left;
+        self.refused += u32::from(outcome.refused);
         if left == 0 || outcome.refused {
             (self.empty, self.broken) = (0, 0);
             return Ok(());

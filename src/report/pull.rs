@@ -78,28 +78,28 @@ fn sum(pulled: &Pulled) -> String {
     let Pulled { wire, image_bytes, .. } = pulled;
     if pulled.dry_run {
         return format!(
-            "the pull would fetch about {} of {} bytes ({} of the image); planning took {} bytes in {} requests\n",
+            "the pull would fetch about {} of {} bytes ({} of the image); planning took {} bytes in {}\n",
             thousands(pulled.predicted_bytes),
             thousands(*image_bytes),
             percent(pulled.predicted_bytes, *image_bytes),
             thousands(wire.body_bytes),
-            wire.requests,
+            requests(wire.requests),
         );
     }
     if pulled.layers.iter().all(|layer| layer.mode == Mode::Present) {
-        return format!(
-            "all layers were here: {} bytes in {} requests, {}\n",
-            thousands(wire.body_bytes),
-            wire.requests,
-            seconds(pulled.seconds)
-        );
+        let (bytes, took) = (thousands(wire.body_bytes), seconds(pulled.seconds));
+        return format!("all layers were here: {bytes} bytes in {}, {took}\n", requests(wire.requests));
     }
     format!(
-        "{} of the image came over the wire: {} of {} bytes, in {} requests and {}\n",
+        "{} of the image came over the wire: {} of {} bytes, in {} and {}\n",
         percent(wire.body_bytes, *image_bytes),
         thousands(wire.body_bytes),
         thousands(*image_bytes),
-        wire.requests,
+        requests(wire.requests),
         seconds(pulled.seconds),
     )
+}
+
+fn requests(count: u64) -> String {
+    if count == 1 { "1 request".into() } else { format!("{} requests", thousands(count)) }
 }

@@ -1,7 +1,5 @@
 //! Reading an image's documents and blobs, wherever they are.
 
-#![expect(clippy::disallowed_methods, reason = "io shell")]
-
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
@@ -79,16 +77,19 @@ pub enum Source {
         name: Option<String>,
     },
     /// A registry. Whole blobs are kept in a temporary layout while the source is open.
-    Registry {
-        /// The client.
-        client: Client,
-        /// The image.
-        reference: Reference,
-        /// Where blobs wait.
-        spool: Spool,
-        /// What crossed the wire.
-        ledger: Ledger,
-    },
+    Registry(Box<RegistrySource>),
+}
+
+/// An image in a registry, open.
+pub struct RegistrySource {
+    /// The client.
+    pub client: Client,
+    /// The image.
+    pub reference: Reference,
+    /// Where blobs wait.
+    pub spool: Spool,
+    /// What crossed the wire.
+    pub ledger: Ledger,
 }
 
 /// A temporary layout.
@@ -121,12 +122,12 @@ impl Source {
     pub fn open(location: &Location, client: &Client) -> Result<Self, SourceError> {
         Ok(match location {
             Location::Layout { dir, name } => Self::Layout { layout: Layout::open(dir)?, name: name.clone() },
-            Location::Registry(reference) => Self::Registry {
+            Location::Registry(reference) => Self::Registry(Box::new(RegistrySource {
                 client: client.clone(),
                 reference: reference.clone(),
                 spool: Spool::new()?,
                 ledger: Ledger::new(),
-            },
+            })),
         })
     }
 
@@ -141,7 +142,8 @@ impl Source {
                 let bytes = self.document(&descriptor).await?;
                 Ok(Document { descriptor, bytes })
             }
-            Self::Registry { client, reference, ledger, .. } => {
+            Self::Registry(registry) => {
+                let RegistrySource { client, reference, ledger, .. } = &**registry;
                 let manifest = client.manifest(&reference.repo(), &reference.manifest_name(), ledger).await?;
                 let size = manifest.bytes.len() as u64;
                 let descriptor = Descriptor::new(&manifest.media_type, manifest.digest, size);
@@ -161,7 +163,8 @@ impl Source {
         }
         let bytes = match self {
             Self::Layout { layout, .. } => layout.read_blob(digest, limits::MANIFEST)?,
-            Self::Registry { client, reference, ledger, .. } => {
+            Self::Registry(registry) => {
+                let RegistrySource { client, reference, ledger, .. } = &**registry;
                 let repo = reference.repo();
                 let of_manifests = |kind: &str| media_type::is_manifest(kind) || media_type::is_index(kind);
                 if of_manifests(&descriptor.media_type) {
@@ -183,25 +186,15 @@ impl Source {
         let digest = &descriptor.digest;
         let layout = match self {
             Self::Layout { layout, .. } => layout,
-            Self::Registry { spool, .. } => {
-                if spool.layout.blob_size(digest)?.is_none() {
-                    self.spool_blob(descriptor).await?;
+            Self::Registry(registry) => {
+                if registry.spool.layout.blob_size(digest)?.is_none() {
+                    registry.spool_blob(descriptor).await?;
                 }
-                &spool.layout
+                &registry.spool.layout
             }
         };
         self.size_matches(descriptor, layout.blob_size(digest)?.unwrap_or(descriptor.size))?;
         Ok(layout.open_blob(digest)?)
-    }
-
-    async fn spool_blob(&self, descriptor: &Descriptor) -> Result<(), SourceError> {
-        let Self::Registry { client, reference, spool, ledger } = self else { return Ok(()) };
-        let Descriptor { digest, size, .. } = descriptor;
-        let mut writer = spool.layout.blob_writer()?;
-        let mut sink = |bytes: &[u8]| writer.write_all(bytes);
-        client.blob_from(&reference.repo(), *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
-        writer.commit(Some(*digest))?;
-        Ok(())
     }
 
     /// Some bytes of a blob, unverified; from a registry as one ranged request.
@@ -215,7 +208,8 @@ impl Source {
                 let file = layout.open_blob(digest)?;
                 read_span(&file, span).map_err(|source| SourceError::Read { digest: *digest, span, source })
             }
-            Self::Registry { client, reference, ledger, .. } => {
+            Self::Registry(registry) => {
+                let RegistrySource { client, reference, ledger, .. } = &**registry;
                 let cause = Cause::TableOfContents;
                 Ok(client.blob_range(&reference.repo(), *digest, descriptor.size, span, ledger, cause).await?)
             }
@@ -226,7 +220,7 @@ impl Source {
     pub fn layout(&self) -> Option<&Layout> {
         match self {
             Self::Layout { layout, .. } => Some(layout),
-            Self::Registry { .. } => None,
+            Self::Registry(_) => None,
         }
     }
 
@@ -234,13 +228,25 @@ impl Source {
     pub fn repository(&self) -> Option<Repository> {
         match self {
             Self::Layout { .. } => None,
-            Self::Registry { reference, .. } => Some(reference.repo()),
+            Self::Registry(registry) => Some(registry.reference.repo()),
         }
     }
 
     fn size_matches(&self, descriptor: &Descriptor, actual: u64) -> Result<(), SourceError> {
         let (digest, stated) = (descriptor.digest, descriptor.size);
         if stated == actual { Ok(()) } else { Err(SourceError::Size { digest, stated, actual }) }
+    }
+}
+
+impl RegistrySource {
+    async fn spool_blob(&self, descriptor: &Descriptor) -> Result<(), SourceError> {
+        let Self { client, reference, spool, ledger } = self;
+        let Descriptor { digest, size, .. } = descriptor;
+        let mut writer = spool.layout.blob_writer()?;
+        let mut sink = |bytes: &[u8]| writer.write_all(bytes);
+        client.blob_from(&reference.repo(), *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
+        writer.commit(Some(*digest))?;
+        Ok(())
     }
 }
 

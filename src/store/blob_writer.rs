@@ -19,7 +19,7 @@ pub struct BlobWriter {
 
 impl BlobWriter {
     pub(super) fn new(scratch: &Path, blobs: PathBuf) -> Result<Self, StoreError> {
-        let file = doing(tempfile::NamedTempFile::new_in(scratch), "make a temporary file in", scratch)?;
+        let file = files::scratch_file(scratch)?;
         Ok(Self { file: io::BufWriter::with_capacity(1 << 20, file), hasher: Hasher::new(), size: 0, blobs })
     }
 

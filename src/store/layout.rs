@@ -58,7 +58,9 @@ impl Layout {
     /// [`StoreError::NotALayout`] when `root` is a folder with something else in it.
     pub fn open_or_create(root: &Path) -> Result<Self, StoreError> {
         if root.join("oci-layout").exists() {
-            return Self::open(root);
+            let layout = Self::open(root)?;
+            files::sweep(&layout.private().join("tmp"));
+            return Ok(layout);
         }
         if fs::read_dir(root)
             .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|e| e.file_name() != ".chunkify")))

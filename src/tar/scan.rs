@@ -104,7 +104,6 @@ pub struct Scanner {
     records: Records,
     long_name: Vec<u8>,
     long_link: Vec<u8>,
-    special_seen: bool,
     last: Option<Vec<u8>>,
 }
 
@@ -125,7 +124,6 @@ impl Scanner {
             records: Records::new(),
             long_name: Vec::new(),
             long_link: Vec::new(),
-            special_seen: false,
             last: None,
         }
     }
@@ -182,7 +180,7 @@ impl Scanner {
             // Go's reader takes an archive that ends right behind a payload, but loses part of a padding.
             State::Padding(_) if self.padding == 0 => {}
             State::Padding(_) => return Err(self.fault(truncated("padding"))),
-            State::Header { from } if from == self.segment.len() && !self.special_seen => {}
+            State::Header { from } if from == self.segment.len() => {}
             State::Header { .. } => return Err(self.fault(truncated("a header"))),
             State::SecondZeroBlock { from } if from == self.segment.len() => {}
             State::SecondZeroBlock { .. } => return Err(self.fault(truncated("the end-of-archive blocks"))),
@@ -247,7 +245,6 @@ impl Scanner {
         if self.segment.len() + size > SEGMENT_LIMIT {
             return Err(self.fault(FaultKind::TooLong(self.segment.len() as u64)));
         }
-        self.special_seen = true;
         self.state =
             State::Special { flag: block.flag, from: self.segment.len(), size, padded: size.next_multiple_of(BLOCK) };
         Ok(Step::Again)
@@ -291,7 +288,6 @@ impl Scanner {
         }
         let left = u64::try_from(entry.size).map_err(|_| self.fault(HeaderError::Size))?;
         let odd = usize::try_from(left % BLOCK as u64).unwrap_or(0);
-        self.special_seen = false;
         let padding = mem::take(&mut self.padding);
         self.state = match left {
             0 => State::Header { from: 0 },
@@ -319,9 +315,6 @@ impl Scanner {
     fn second_zero_block<'a>(&mut self, input: &mut &'a [u8], from: usize) -> Result<Step<'a>, Fault> {
         if !self.fill(input, from + BLOCK) {
             return Ok(Step::NeedsInput);
-        }
-        if self.special_seen {
-            return Err(self.fault(FaultKind::Truncated("an entry: extended headers come last")));
         }
         if self.segment.iter().skip(from).any(|&byte| byte != 0) {
             return Err(self.fault(FaultKind::LoneZeroBlock));

@@ -14,7 +14,7 @@ fn script(registry: &Registry, work: &Path, budget: &str) -> Ran {
     let story = Story::new(registry, "budget/app");
     run(Command::new("bash")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ci-budget.sh"))
-        .args([&old, &new, &story.name("").trim_end_matches(':').to_owned(), budget])
+        .args([&old, &new, story.name("").trim_end_matches(':'), budget])
         .env("CHUNKIFY", env!("CARGO_BIN_EXE_chunkify"))
         .env("CHUNKIFY_FLAGS", "--plain-http")
         .env("WORK", work)

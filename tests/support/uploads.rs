@@ -23,12 +23,12 @@ fn content(state: &State) -> std::sync::MutexGuard<'_, super::content::Content> 
 }
 
 fn start(state: &State, asked: &Asked, name: &str) -> Reply {
-    if let (Some(digest), Some(from)) = (asked.argument("mount"), asked.argument("from")) {
-        if content(state).mount(digest, from, name) {
-            return Reply::empty(201)
-                .with("location", format!("/v2/{name}/blobs/{digest}"))
-                .with("docker-content-digest", digest);
-        }
+    if let (Some(digest), Some(from)) = (asked.argument("mount"), asked.argument("from"))
+        && content(state).mount(digest, from, name)
+    {
+        return Reply::empty(201)
+            .with("location", format!("/v2/{name}/blobs/{digest}"))
+            .with("docker-content-digest", digest);
     }
     // `?digest=` on POST is not taken, as the specification allows: the answer is an upload to go on with.
     let upload = content(state).start_upload();
