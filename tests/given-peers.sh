@@ -6,8 +6,9 @@ set -euo pipefail
 cargo=${CARGO:-cargo}
 run() { "$cargo" test --test e2e -- --ignored "$1"; }
 left_out() {
-  local count
-  count=$("$cargo" test --quiet --test e2e -- --list --ignored "$1" 2>/dev/null | grep -c ': test$' || true)
+  local names count
+  names=$("$cargo" test --quiet --test e2e -- --list --ignored "$1")
+  count=$(grep -c ': test$' <<<"$names")
   printf '\n************************************************************************\n'
   printf '** %s TESTS WERE LEFT OUT: %s\n' "$count" "$2"
   shift 2

@@ -30,19 +30,22 @@ pub struct Exchange {
     pub status: u16,
     sent: AtomicU64,
     ended: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Exchange {
     /// A request that was answered with `status` and has sent nothing yet.
     pub fn new(method: String, path: String, range: Option<String>, authorized: bool, status: u16) -> Self {
-        Self { method, path, range, authorized, status, sent: AtomicU64::new(0), ended: AtomicBool::new(false) }
-    }
-
-    /// Whether the client took all that was sent. The last bytes of a body wait in the kernel, so one that the client has no use for may
-    /// be gone from here and never have been received.
-    pub fn surely_received(&self) -> bool {
-        let unwanted = self.status == 200 && self.range.is_some();
-        self.ended() && !unwanted
+        Self {
+            method,
+            path,
+            range,
+            authorized,
+            status,
+            sent: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        }
     }
 
     /// Bytes of the body that were handed to the connection.
@@ -50,10 +53,14 @@ impl Exchange {
         self.sent.load(Ordering::SeqCst)
     }
 
-    /// Whether the body was sent to its end (or to the point where it was to be cut). Of other bodies the client may have received less than
-    /// was sent: it went away.
-    pub fn ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
+    /// The client broke off the connection on which this was the last answer.
+    pub fn abandon(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the client may have received less than was sent: it broke off, or the body was not sent to its end (or to where it was cut).
+    pub fn abandoned(&self) -> bool {
+        self.broken.load(Ordering::SeqCst) || !self.ended.load(Ordering::SeqCst)
     }
 }
 

@@ -17,3 +17,4 @@ pub mod range_rules;
 pub mod registry;
 pub mod report;
 pub mod uploads;
+pub mod watched;

@@ -5,15 +5,16 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
 use super::answers;
@@ -21,6 +22,7 @@ use super::body::{Counted, Exchange};
 use super::content::Content;
 use super::message::{Asked, Reply};
 pub use super::range_rules::Mode;
+use super::watched::Watched;
 
 /// What a registry does beside holding content.
 #[derive(Clone, Debug)]
@@ -85,6 +87,8 @@ pub struct State {
     /// Redirects given, for signatures that differ.
     pub signatures: AtomicU64,
     exchanges: Mutex<Vec<Arc<Exchange>>>,
+    /// Connections that are open.
+    open: AtomicUsize,
 }
 
 /// A sum over requests.
@@ -94,7 +98,7 @@ pub struct Count {
     pub requests: u64,
     /// Bytes of all bodies.
     pub body_bytes: u64,
-    /// Those of bodies that the client may have left unread: not sent to their end, or a whole blob in answer to a range.
+    /// Those of bodies that the client did not read to their end, of which it may have received less.
     pub abandoned_bytes: u64,
 }
 
@@ -116,6 +120,7 @@ impl Registry {
             bodies: AtomicUsize::new(0),
             signatures: AtomicU64::new(0),
             exchanges: Mutex::default(),
+            open: AtomicUsize::new(0),
         });
         runtime.spawn(accept(front, state.clone(), Door::Front));
         runtime.spawn(accept(target, state.clone(), Door::Target));
@@ -158,13 +163,19 @@ impl Registry {
         self.state.exchanges.lock().expect("no handler panics").clone()
     }
 
-    /// The sum over the requests after the first `skip`.
+    /// The sum over the requests after the first `skip`, once the clients have closed their connections.
+    #[track_caller]
     pub fn count_after(&self, skip: usize) -> Count {
+        let begun = Instant::now();
+        while self.state.open.load(Ordering::SeqCst) > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "a client keeps a connection open");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let mut count = Count::default();
         for exchange in self.log().iter().skip(skip) {
             count.requests += 1;
             count.body_bytes += exchange.sent();
-            count.abandoned_bytes += if exchange.surely_received() { 0 } else { exchange.sent() };
+            count.abandoned_bytes += if exchange.abandoned() { exchange.sent() } else { 0 };
         }
         count
     }
@@ -190,16 +201,33 @@ pub enum Door {
 async fn accept(listener: TcpListener, state: Arc<State>, door: Door) {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let state = state.clone();
-        tokio::spawn(async move {
-            let service = service_fn(move |request| handle(state.clone(), door, request));
-            // A connection that the client drops is no event here: its exchanges say how far they came.
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-        });
+        state.open.fetch_add(1, Ordering::SeqCst);
+        tokio::spawn(serve(stream, state.clone(), door));
     }
 }
 
-async fn handle(state: Arc<State>, door: Door, request: Request<Incoming>) -> Result<Response<Counted>, Infallible> {
+/// One connection. When the client breaks it off, what was sent last was not read to its end, however much of it fitted the socket's buffers.
+async fn serve(stream: TcpStream, state: Arc<State>, door: Door) {
+    let (broken, last) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None::<Arc<Exchange>>)));
+    let stream = TokioIo::new(Watched::new(stream, broken.clone()));
+    let (shared, newest) = (state.clone(), last.clone());
+    let service = service_fn(move |request| {
+        let (state, newest) = (shared.clone(), newest.clone());
+        async move {
+            let (exchange, response) = handle(&state, door, request).await;
+            *newest.lock().expect("no handler panics") = Some(exchange);
+            Ok::<_, Infallible>(response)
+        }
+    });
+    // How the connection ended is told by the stream; hyper's own result mixes that with bodies that were cut on purpose.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(stream, service).await;
+    if let Some(exchange) = last.lock().expect("no handler panics").as_ref().filter(|_| broken.load(Ordering::SeqCst)) {
+        exchange.abandon();
+    }
+    state.open.fetch_sub(1, Ordering::SeqCst);
+}
+
+async fn handle(state: &Arc<State>, door: Door, request: Request<Incoming>) -> (Arc<Exchange>, Response<Counted>) {
     let (head, body) = request.into_parts();
     let reply = match body.collect().await {
         Ok(body) => {
@@ -224,5 +252,6 @@ async fn handle(state: Arc<State>, door: Door, request: Request<Incoming>) -> Re
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(Counted::new(exchange, reply.body, reply.cut)).expect("the reply's headers are valid"))
+    let body = Counted::new(exchange.clone(), reply.body, reply.cut);
+    (exchange, response.body(body).expect("the reply's headers are valid"))
 }
