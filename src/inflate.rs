@@ -60,6 +60,25 @@ pub fn tar_reader<R: Read + Send + 'static>(mut blob: R) -> io::Result<(Compress
     Ok((compression, tar))
 }
 
+/// The next `size` bytes of a source; fewer only at its end, none behind it.
+///
+/// # Errors
+/// Those of the source; interruptions are none.
+pub fn read_piece(source: &mut impl Read, size: usize) -> io::Result<Bytes> {
+    let mut buffer = BytesMut::zeroed(size);
+    let mut filled = 0;
+    while filled < size {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(buffer.freeze())
+}
+
 /// Reads on a thread of its own, a few pieces ahead.
 struct ReadAhead {
     pieces: Receiver<io::Result<Bytes>>,
@@ -74,7 +93,7 @@ impl ReadAhead {
         let (queue, pieces) = crossbeam_channel::bounded(Self::AHEAD);
         thread::spawn(move || {
             loop {
-                let piece = Self::piece(&mut source);
+                let piece = read_piece(&mut source, Self::PIECE);
                 let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
                 // Nobody listens any more when the reader was dropped.
                 if queue.send(piece).is_err() || last {
@@ -83,21 +102,6 @@ impl ReadAhead {
             }
         });
         Self { pieces, current: Bytes::new() }
-    }
-
-    fn piece(source: &mut impl Read) -> io::Result<Bytes> {
-        let mut buffer = BytesMut::zeroed(Self::PIECE);
-        let mut filled = 0;
-        while filled < Self::PIECE {
-            match source.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        buffer.truncate(filled);
-        Ok(buffer.freeze())
     }
 }
 

@@ -1,12 +1,13 @@
 //! The producer: reads the tar, decides where frames begin and end, and says in which order they are written.
 
-use std::io::{self, Read};
+use std::io::Read;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::cut::{Cutter, Piece, Policy};
 use crate::format::toc;
+use crate::inflate;
 use crate::tar::scan::{Event, Scanner};
 
 use super::budget::Budget;
@@ -106,7 +107,8 @@ impl<'a> Producer<'a> {
         let mut size = 0;
         loop {
             // On error the writer ends what it has as if it were whole; its result is thrown away with ours.
-            let bytes = read(&mut source).map_err(|source| EncodeError::Read { offset: size, source })?;
+            let bytes =
+                inflate::read_piece(&mut source, READ).map_err(|source| EncodeError::Read { offset: size, source })?;
             let end = bytes.is_empty();
             size += bytes.len() as u64;
             tar_digest.push(bytes.clone());
@@ -269,20 +271,4 @@ impl<'a> Producer<'a> {
     fn step(&self, step: Step) -> Result<(), Stopped> {
         self.steps.send(step).map_err(|_| Stopped)
     }
-}
-
-/// The next piece, full unless the end is near; empty at the end.
-fn read(source: &mut impl Read) -> io::Result<Bytes> {
-    let mut buffer = BytesMut::zeroed(READ);
-    let mut filled = 0;
-    while filled < READ {
-        match source.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    buffer.truncate(filled);
-    Ok(buffer.freeze())
 }

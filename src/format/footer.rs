@@ -2,8 +2,6 @@
 //!
 //! Nothing trusts it; it makes a blob file without its manifest readable.
 
-use super::tail::{Position, Positions};
-
 /// The footer's content, in bytes.
 pub const LEN: usize = 64;
 
@@ -15,6 +13,26 @@ pub const OLD_MAGIC: [u8; 8] = *b"GnUlInUx";
 
 /// The only type of table of contents.
 pub const TYPE_CRFS: u64 = 1;
+
+/// Where a frame's content is. `offset` points past the frame's own 8-byte header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Of the content's first byte in the blob.
+    pub offset: u64,
+    /// Bytes in the blob.
+    pub compressed: u64,
+    /// Bytes once decompressed, as claimed.
+    pub uncompressed: u64,
+}
+
+/// Where the table of contents and the tar-split are, as some footer or annotation claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Positions {
+    /// The table of contents.
+    pub toc: Position,
+    /// The tar-split.
+    pub tar_split: Position,
+}
 
 /// What is wrong with the last bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +68,7 @@ pub fn write(positions: &Positions) -> [u8; LEN] {
     out
 }
 
-/// Reads the footer from the last bytes of a blob. The positions are as claimed; [`Positions::check`] judges them.
+/// Reads the footer from the last bytes of a blob. The positions are as claimed; [`Positions::check`](crate::format::tail) judges them.
 ///
 /// # Errors
 /// [`FooterError`] when `end` does not end in a footer of the current dialect.

@@ -5,26 +5,7 @@ use crate::span::Span;
 use crate::zstd::frames::{SKIPPABLE_HEADER, skippable_content};
 
 use super::footer;
-
-/// Where a frame's content is. `offset` points past the frame's own 8-byte header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Of the content's first byte in the blob.
-    pub offset: u64,
-    /// Bytes in the blob.
-    pub compressed: u64,
-    /// Bytes once decompressed, as claimed.
-    pub uncompressed: u64,
-}
-
-/// Where the table of contents and the tar-split are, as some footer or annotation claims.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Positions {
-    /// The table of contents.
-    pub toc: Position,
-    /// The tar-split.
-    pub tar_split: Position,
-}
+pub use super::footer::{Position, Positions};
 
 /// Why positions cannot be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

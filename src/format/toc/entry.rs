@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::tar::header::{Entry as TarEntry, Kind};
 
+use super::no_form::NoForm;
 use super::time::Timestamp;
 
 /// What an entry stands for.
@@ -137,17 +138,6 @@ fn is_zero_u64(value: &u64) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
 fn is_data(kind: &ChunkKind) -> bool {
     *kind == ChunkKind::Data
-}
-
-/// Why a tar entry cannot be said in a table of contents.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoForm {
-    /// JSON cannot carry it, and Go would put U+FFFD in its place.
-    #[error("a {0} that is not UTF-8")]
-    NotUtf8(&'static str),
-    /// RFC 3339 cannot say it.
-    #[error("a time outside the years 0 to 9999")]
-    Time,
 }
 
 impl Entry {

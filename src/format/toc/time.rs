@@ -6,7 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::tar::number::Time;
 
-use super::entry::NoForm;
+use super::no_form::NoForm;
 
 /// A time that has a form in the table of contents: RFC 3339, years 0 to 9999.
 #[derive(Clone, Copy, Debug)]
