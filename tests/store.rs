@@ -124,6 +124,23 @@ fn what_dead_processes_left_is_swept_and_what_the_living_write_is_not() {
 }
 
 #[test]
+fn a_layout_that_several_make_at_once_or_one_left_half_made_is_made() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        thread::scope(|scope| {
+            let makers: Vec<_> = (0..6).map(|_| scope.spawn(|| Layout::open_or_create(&store).map(|_| ()))).collect();
+            makers.into_iter().for_each(|maker| maker.join().unwrap().unwrap());
+        });
+    }
+    for steps in [&[".chunkify/tmp"][..], &[".chunkify/tmp", "blobs/sha256"]] {
+        let folder = tempfile::tempdir().unwrap();
+        steps.iter().for_each(|step| fs::create_dir_all(folder.path().join(step)).unwrap());
+        assert!(Layout::open_or_create(folder.path()).unwrap().images().unwrap().is_empty());
+    }
+}
+
+#[test]
 fn what_is_no_layout_is_refused_and_untouched() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("precious"), b"data").unwrap();

@@ -62,14 +62,14 @@ impl Layout {
             files::sweep(&layout.private().join("tmp"));
             return Ok(layout);
         }
-        if fs::read_dir(root)
-            .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|e| e.file_name() != ".chunkify")))
-        {
+        let layout = Self { root: root.into() };
+        // Our own folder is made first: where it is, another process makes a layout right now, or one that died did not finish.
+        let holds_something = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
+        if holds_something && !layout.private().exists() {
             return Err(StoreError::NotALayout { path: root.into(), why: "it is a folder with something else in it" });
         }
-        let layout = Self { root: root.into() };
-        files::make_dir(&layout.blobs())?;
         let scratch = layout.scratch()?;
+        files::make_dir(&layout.blobs())?;
         let _lock = layout.lock()?;
         let index = layout.index_path();
         if !index.exists() {
