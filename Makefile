@@ -53,4 +53,3 @@ $(PEERS)/registry-$(DISTRIBUTION):
 
 clean:
 	$(CARGO) clean
-	@if [ -e demo-work/.chunkify-demo ]; then rm -rf demo-work; fi

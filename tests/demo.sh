@@ -2,12 +2,12 @@
 # Converts two versions of an image, offers them on loopback, pulls the old and then the new one into an empty store, and shows both ledgers.
 #   demo.sh [OLD NEW]       images as `chunkify convert` takes them; without them the pair in fixtures/
 #   CHUNKIFY=PATH           the program (default target/release/chunkify)
-#   DEMO_WORK=DIR           where everything is made (default demo-work; made anew)
+#   DEMO_WORK=DIR           where everything is made (default target/demo; made anew)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 chunkify=${CHUNKIFY:-$root/target/release/chunkify}
-work=${DEMO_WORK:-$root/demo-work}
+work=${DEMO_WORK:-$root/target/demo}
 old=${1:-oci:$root/fixtures/pair/old:old}
 new=${2:-oci:$root/fixtures/pair/new:new}
 
