@@ -149,6 +149,9 @@ pub struct InspectArgs {
     /// An image, or a blob file
     #[arg(value_name = "IMAGE|FILE")]
     pub what: String,
+    /// Only the image's layers whose digest begins so
+    #[arg(long, value_name = "DIGEST")]
+    pub layer: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

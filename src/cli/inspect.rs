@@ -36,11 +36,27 @@ pub fn what(text: &str) -> anyhow::Result<What> {
     }
 }
 
+/// Leaves the layers whose digest begins with `digest`, with or without its algorithm.
+fn only(image: &mut inspect::Image, digest: &str) -> anyhow::Result<()> {
+    let hex = digest.strip_prefix("sha256:").unwrap_or(digest);
+    for manifest in &mut image.manifests {
+        manifest.layers.retain(|layer| layer.digest.hex().starts_with(hex));
+    }
+    image.manifests.retain(|manifest| !manifest.layers.is_empty());
+    if image.manifests.is_empty() {
+        anyhow::bail!("the image has no layer {digest}");
+    }
+    Ok(())
+}
+
 pub async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     match what(&args.what)? {
         What::Image(location) => {
             let client = super::client(&args.registry)?;
-            let image = inspect::image(&Source::open(&location, &client)?).await?;
+            let mut image = inspect::image(&Source::open(&location, &client)?).await?;
+            if let Some(layer) = &args.layer {
+                only(&mut image, layer)?;
+            }
             if args.json {
                 println!("{}", serde_json::to_string_pretty(&image)?);
             } else {
