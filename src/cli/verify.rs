@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
+
 use crate::inspect as claims;
 use crate::report;
 use crate::source::Source;
@@ -25,8 +27,9 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             );
         }
         What::File(file) => {
-            let (annotations, _) = claims::self_described(&file)??;
-            let map = verify::chunked(&file, &annotations, args.diff_id)?;
+            let name = || args.what.clone();
+            let (annotations, _) = claims::self_described(&file)?.with_context(name)?;
+            let map = verify::chunked(&file, &annotations, args.diff_id).with_context(name)?;
             println!(
                 "{} is whole: {} entries, {} frames, {} of tar{}",
                 args.what,
