@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn every_form_of_a_layer_reads() {
         let data: Vec<u8> = (0..2_000_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
-        let zstd = FrameCompressor::new(1).compress(&data);
+        let zstd = FrameCompressor::new().compress(&data, 1);
         let skippable = [&frames::skippable_header(3).unwrap()[..], b"abc"].concat();
         assert_eq!(read(data.clone()).unwrap(), (Compression::None, data.clone()));
         assert_eq!(read(Vec::new()).unwrap(), (Compression::None, Vec::new()));
@@ -164,7 +164,7 @@ mod tests {
         assert!(read(whole[..whole.len() - 3].to_vec()).is_err(), "cut in the trailer");
         assert!(read([&whole[..], b"garbage"].concat()).is_err(), "garbage behind");
         assert!(read([&whole[..], &[0; 512]].concat()).is_err(), "zeros behind, which Go refuses too");
-        let zstd = FrameCompressor::new(1).compress(&data);
+        let zstd = FrameCompressor::new().compress(&data, 1);
         assert!(read(zstd[..zstd.len() - 1].to_vec()).is_err());
         assert_eq!(read(b"BZh91AY&SY".to_vec()).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }

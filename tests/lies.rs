@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chunkify::cut::Policy;
+use chunkify::cut::{Average, Policy};
 use chunkify::digest::Digest;
 use chunkify::encode::{Form, Settings, encode};
 use chunkify::format::annotations::Annotations;
@@ -38,7 +38,7 @@ fn parts() -> Parts {
         builder.append_data(&mut header, name, &payload[..]).unwrap();
     }
     let tar = builder.into_inner().unwrap();
-    let cut = Policy { min: 512, average: 2048, max: 8192, whole_below: 1024, zeros: 1024 };
+    let cut = Policy { whole_below: 1024, average: Average::Fixed(2048), zeros: 1024 };
     let mut blob = Vec::new();
     let encoded = encode(&tar[..], &mut blob, &Settings { cut, ..Settings::default() }, &mut |_| {}).unwrap();
     let Form::Chunked(chunked) = encoded.form else { panic!("faithful") };
@@ -56,13 +56,13 @@ fn framed(content: &[u8]) -> Vec<u8> {
 
 /// Puts a tail together around the lie and reads it as a puller does.
 fn read(mut parts: Parts) -> Result<FrameMap, LayerError> {
-    let mut compressor = FrameCompressor::new(3);
-    let tar_split = compressor.compress(&parts.tar_split);
+    let mut compressor = FrameCompressor::new();
+    let tar_split = compressor.compress(&parts.tar_split, 3);
     if parts.seal {
         parts.toc["tarSplitDigest"] = json!(Digest::of(&tar_split).to_string());
     }
     let text = parts.raw_toc.unwrap_or_else(|| serde_json::to_vec(&parts.toc).unwrap());
-    let toc = compressor.compress(&text);
+    let toc = compressor.compress(&text, 3);
     let position = |offset: u64, bytes: &[u8], uncompressed: usize| Position {
         offset,
         compressed: bytes.len() as u64,

@@ -2,6 +2,7 @@
 
 mod args;
 mod convert;
+mod convert_progress;
 mod inspect;
 mod log;
 mod progress;
@@ -9,6 +10,7 @@ mod pull;
 mod push;
 mod serve;
 mod verify;
+mod version;
 
 use std::process::ExitCode;
 

@@ -3,9 +3,11 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::digest::{Digest, Hasher};
-use crate::encode::{self, EncodeError, Form, Settings, Unfaithful};
+use crate::encode::{EncodeError, Form, Pool, Recipe, Settings, Unfaithful};
 use crate::format::annotations::{Annotations, AnnotationsError};
 use crate::format::frame_map::{self, LayerError};
 use crate::image::Descriptor;
@@ -27,11 +29,33 @@ pub struct LayerWork {
     pub strict: bool,
 }
 
+/// Threads, memory, and the word to stop: shared by all layers of a run.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Who compresses.
+    pub pool: Arc<Pool>,
+    /// Set when the run has failed or is not wanted any more.
+    pub stopped: Arc<AtomicBool>,
+}
+
+/// How far a layer is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LayerProgress {
+    /// Bytes of the old blob that were read.
+    pub taken: u64,
+    /// Bytes of its tar.
+    pub tar: u64,
+    /// Bytes of the new blob.
+    pub written: u64,
+}
+
 /// What became of a layer.
 #[derive(Clone, Debug)]
 pub struct LayerOutcome {
     /// Digest of the tar.
     pub diff_id: Digest,
+    /// Bytes of the tar, where this run has seen it.
+    pub tar_size: Option<u64>,
     /// The blob that the image has now.
     pub blob: NewBlob,
     /// Whether and why anything but an encoding happened.
@@ -89,27 +113,40 @@ pub enum LayerFailure {
 pub fn convert(
     layout: &Layout,
     work: &LayerWork,
+    shared: &Shared,
     old: &Descriptor,
     blob: File,
     diff_id: Digest,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
     if !work.force {
-        if let Some(known) = records::recall(layout, &old.digest, &work.settings) {
-            check_diff_id(diff_id, known.diff_id)?;
-            let kept = known.reason.map_or(Kept::Remembered, Kept::Plain);
-            return strict(work, LayerOutcome { diff_id, blob: known.blob, kept });
-        }
         match current(old, &blob) {
-            Ok(annotations) => return keep(layout, old, &blob, diff_id, annotations, progress),
+            Ok(annotations) => return keep(layout, shared, old, &blob, diff_id, annotations, progress),
             Err(NotCurrent::Annotations(AnnotationsError::Absent)) => {}
             Err(why) => {
                 tracing::warn!(layer = %old.digest, "recompressed although it claims to be zstd:chunked: {why}")
             }
         }
     }
-    let outcome = recompress(layout, work, old, blob, diff_id, progress)?;
+    let outcome = recompress(layout, work, shared, old, blob, diff_id, progress)?;
     strict(work, outcome)
+}
+
+/// What an earlier run made of a layer. For that the layer itself is not needed.
+///
+/// # Errors
+/// [`LayerFailure::DiffId`] when the config says another, [`LayerFailure::Unfaithful`] when it has no faithful form and must.
+pub fn remembered(
+    layout: &Layout,
+    work: &LayerWork,
+    old: &Descriptor,
+    diff_id: Digest,
+) -> Result<Option<LayerOutcome>, LayerFailure> {
+    let known = if work.force { None } else { records::recall(layout, &old.digest, &Recipe::of(&work.settings)) };
+    let Some(known) = known else { return Ok(None) };
+    check_diff_id(diff_id, known.diff_id)?;
+    let kept = known.reason.map_or(Kept::Remembered, Kept::Plain);
+    strict(work, LayerOutcome { diff_id, tar_size: None, blob: known.blob, kept }).map(Some)
 }
 
 fn strict(work: &LayerWork, outcome: LayerOutcome) -> Result<LayerOutcome, LayerFailure> {
@@ -145,18 +182,28 @@ fn current(old: &Descriptor, blob: &File) -> Result<Annotations, NotCurrent> {
 /// Copies a blob that is right as it is, verifying its digest and its tar's.
 fn keep(
     layout: &Layout,
+    shared: &Shared,
     old: &Descriptor,
     blob: &File,
     diff_id: Digest,
     annotations: Annotations,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
-    let clone = blob.try_clone().map_err(LayerFailure::Read)?;
+    let taken = Arc::new(AtomicU64::new(0));
+    let clone = Watched::new(blob.try_clone().map_err(LayerFailure::Read)?, shared, &taken);
     let mut writer = layout.blob_writer()?;
     let (_, mut tar) = inflate::tar_reader(clone).map_err(LayerFailure::Read)?;
     let mut hasher = Hasher::new();
-    let mut counted = Counted { inner: &mut tar, count: 0, progress };
-    io::copy(&mut counted, &mut hasher).map_err(LayerFailure::Read)?;
+    let mut tar_size = 0;
+    loop {
+        let piece = inflate::read_piece(&mut tar, 1 << 20).map_err(LayerFailure::Read)?;
+        if piece.is_empty() {
+            break;
+        }
+        hasher.update(&piece);
+        tar_size += piece.len() as u64;
+        progress(LayerProgress { taken: taken.load(Ordering::Relaxed), tar: tar_size, written: 0 });
+    }
     check_diff_id(diff_id, hasher.finish())?;
     let mut whole = blob.try_clone().map_err(LayerFailure::Read)?;
     io::Seek::rewind(&mut whole).map_err(LayerFailure::Read)?;
@@ -165,30 +212,36 @@ fn keep(
         StoreError::Digest { got, .. } => LayerFailure::Blob { got },
         other => LayerFailure::Store(other),
     })?;
-    let blob = NewBlob { digest: old.digest, size: old.size, annotations: Some(annotations) };
-    Ok(LayerOutcome { diff_id, blob, kept: Kept::Chunked })
+    let blob = NewBlob { digest: old.digest, size: old.size, annotations: Some(annotations), encoder: None };
+    Ok(LayerOutcome { diff_id, tar_size: Some(tar_size), blob, kept: Kept::Chunked })
 }
 
 fn recompress(
     layout: &Layout,
     work: &LayerWork,
+    shared: &Shared,
     old: &Descriptor,
     blob: File,
     diff_id: Digest,
-    progress: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
+    let recipe = Recipe::of(&work.settings);
     let mut writer = layout.blob_writer()?;
     let mut start = [0; 8];
     let started = blob.read_at(&mut start, 0).map_err(LayerFailure::Read)?;
     let uncompressed = Compression::sniff(&start[..started]).map_err(LayerFailure::Read)? == Compression::None;
     let blob_digest = DigestSlot::default();
+    let taken = Arc::new(AtomicU64::new(0));
+    let blob = Watched::new(blob, shared, &taken);
     let (_, tar) = if uncompressed {
         inflate::tar_reader(blob)
     } else {
         inflate::tar_reader(Digesting::new(blob, blob_digest.clone()))
     }
     .map_err(LayerFailure::Read)?;
-    let encoded = encode::encode(tar, &mut writer, &work.settings, &mut |now| progress(now.read))?;
+    let encoded = shared.pool.encode(tar, &mut writer, &work.settings, &mut |now| {
+        progress(LayerProgress { taken: taken.load(Ordering::Relaxed), tar: now.read, written: now.written });
+    })?;
     // An uncompressed blob and its tar are the same bytes.
     let got = if uncompressed { Some(encoded.diff_id) } else { blob_digest.take() };
     if let Some(got) = got.filter(|got| *got != old.digest) {
@@ -200,26 +253,35 @@ fn recompress(
         Form::Plain(why) => (None, Some(explain(why))),
     };
     writer.commit(Some(encoded.digest))?;
-    let blob = NewBlob { digest: encoded.digest, size: encoded.size, annotations };
-    records::remember(layout, &old.digest, &work.settings, diff_id, &blob, reason.as_deref())?;
-    Ok(LayerOutcome { diff_id, blob, kept: reason.map_or(Kept::No, Kept::Plain) })
+    let blob = NewBlob { digest: encoded.digest, size: encoded.size, annotations, encoder: Some(recipe.to_string()) };
+    records::remember(layout, &old.digest, &recipe, diff_id, &blob, reason.as_deref())?;
+    Ok(LayerOutcome { diff_id, tar_size: Some(encoded.tar_size), blob, kept: reason.map_or(Kept::No, Kept::Plain) })
 }
 
 fn explain(why: &Unfaithful) -> String {
     why.to_string()
 }
 
-struct Counted<'a, R> {
+/// Counts what is read, and stops when the run does.
+struct Watched<R> {
     inner: R,
-    count: u64,
-    progress: &'a mut dyn FnMut(u64),
+    stopped: Arc<AtomicBool>,
+    taken: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<'_, R> {
+impl<R> Watched<R> {
+    fn new(inner: R, shared: &Shared, taken: &Arc<AtomicU64>) -> Self {
+        Self { inner, stopped: shared.stopped.clone(), taken: taken.clone() }
+    }
+}
+
+impl<R: Read> Read for Watched<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("another layer has failed, so the run is over"));
+        }
         let count = self.inner.read(out)?;
-        self.count += count as u64;
-        (self.progress)(self.count);
+        self.taken.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }

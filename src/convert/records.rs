@@ -4,11 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
-use crate::encode::Settings;
+use crate::encode::Recipe;
 use crate::format::annotations::Annotations;
 use crate::image::rewrite::NewBlob;
 use crate::store::{Layout, StoreError};
-use crate::zstd::codec;
 
 /// A layer's conversion, as it is remembered.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,23 +31,21 @@ pub struct Remembered {
 }
 
 /// The name of a record: whatever shapes the blob is in it.
-fn name(layer: &Digest, settings: &Settings) -> String {
-    let Settings { level, metadata_level, cut, .. } = settings;
-    let shape =
-        format!("{layer} {} {} {level} {metadata_level} {cut:?}", env!("CARGO_PKG_VERSION"), codec::library_version());
-    format!("converted/{}", Digest::of(shape.as_bytes()).hex())
+fn name(layer: &Digest, recipe: &Recipe) -> String {
+    format!("converted/{}", Digest::of(format!("{layer} {recipe}").as_bytes()).hex())
 }
 
 /// What is remembered of a layer, when its blob is still there.
-pub fn recall(layout: &Layout, layer: &Digest, settings: &Settings) -> Option<Remembered> {
-    let bytes = layout.read_private(&name(layer, settings))?;
+pub fn recall(layout: &Layout, layer: &Digest, recipe: &Recipe) -> Option<Remembered> {
+    let bytes = layout.read_private(&name(layer, recipe))?;
     let record: Record = serde_json::from_slice(&bytes).ok()?;
     let there = layout.blob_size(&record.digest).ok()?;
     if there != Some(record.size) {
         return None;
     }
     let annotations = Annotations::parse(&record.annotations).ok();
-    let blob = NewBlob { digest: record.digest, size: record.size, annotations };
+    let (digest, size, encoder) = (record.digest, record.size, Some(recipe.to_string()));
+    let blob = NewBlob { digest, size, annotations, encoder };
     Some(Remembered { diff_id: record.diff_id, blob, reason: record.reason })
 }
 
@@ -59,7 +56,7 @@ pub fn recall(layout: &Layout, layer: &Digest, settings: &Settings) -> Option<Re
 pub fn remember(
     layout: &Layout,
     layer: &Digest,
-    settings: &Settings,
+    recipe: &Recipe,
     diff_id: Digest,
     blob: &NewBlob,
     reason: Option<&str>,
@@ -71,5 +68,5 @@ pub fn remember(
     let record =
         Record { diff_id, digest: blob.digest, size: blob.size, annotations, reason: reason.map(str::to_owned) };
     let bytes = serde_json::to_vec(&record).expect("a record has a form in JSON");
-    layout.write_private(&name(layer, settings), &bytes)
+    layout.write_private(&name(layer, recipe), &bytes)
 }

@@ -1,17 +1,22 @@
-//! The run over a whole image: down to its layers, and up again.
+//! The run over a whole image: plan, layers at once, documents upwards.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::stream::{self, StreamExt as _};
 
 use crate::digest::Digest;
-use crate::image::document::{self, Config, DocumentError};
-use crate::image::{Descriptor, Index, Manifest, Platform, PlatformFilter, media_type, rewrite};
+use crate::encode::Pool;
+use crate::image::document::{self, DocumentError};
+use crate::image::{Descriptor, PlatformFilter, media_type, rewrite};
 use crate::limits;
 use crate::source::{Source, SourceError};
 use crate::store::{Layout, StoreError};
 
-use super::layer::{self, Kept, LayerFailure, LayerOutcome, LayerWork};
+use super::layer::{self, Kept, LayerFailure, LayerOutcome, LayerProgress, LayerWork, Shared};
+use super::plan::{self, Fate, Image, Node, Plan, PlannedLayer};
 
 /// What is converted, and how.
 #[derive(Clone, Debug)]
@@ -20,26 +25,42 @@ pub struct Options {
     pub work: LayerWork,
     /// Only these platforms of an index; all when empty.
     pub platforms: Vec<PlatformFilter>,
+    /// Threads that compress, for all layers together; the bytes do not depend on it.
+    pub threads: usize,
+    /// Uncompressed bytes that may wait for them, or for their turn to be written, for all layers together.
+    pub memory: usize,
 }
+
+/// Layers that are read and written at once. Each has a thread that inflates, one that scans and one that writes; those that compress
+/// are shared.
+const LAYERS_AT_ONCE: usize = 4;
 
 /// What a run tells while it goes on.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The plan stands.
+    Planned {
+        /// Layers to convert.
+        layers: usize,
+        /// Bytes of their old blobs.
+        bytes: u64,
+    },
     /// A layer begins.
     Layer {
         /// Its old digest.
         digest: Digest,
         /// Bytes of its old blob.
         size: u64,
-        /// Which of the image's layers, from 1.
-        number: usize,
-        /// How many layers the image has.
-        of: usize,
     },
-    /// Bytes of the layer's tar that were read so far.
-    Progress(u64),
+    /// How far a layer is.
+    Progress {
+        /// Its old digest.
+        digest: Digest,
+        /// So far.
+        progress: LayerProgress,
+    },
     /// The layer is done.
-    LayerDone(ConvertedLayer),
+    LayerDone(Box<ConvertedLayer>),
 }
 
 /// A layer before and after.
@@ -91,8 +112,11 @@ pub enum ConvertError {
         /// The image.
         manifest: Digest,
         /// What is wrong.
-        source: LayerFailure,
+        source: Box<LayerFailure>,
     },
+    /// Ended because something else had failed, which is what is told.
+    #[error("stopped, because another layer had failed")]
+    Stopped,
     /// A config that does not describe the layers.
     #[error("manifest {manifest} has {layers} layers, its config lists {diff_ids} diff_ids")]
     DiffIds {
@@ -135,118 +159,103 @@ pub async fn convert(
     options: &Options,
     report: Report,
 ) -> Result<Converted, ConvertError> {
-    let root = source.root().await?;
-    let mut run = Run { source, layout, options, report, done: BTreeMap::new(), order: Vec::new() };
-    let new = run.document(&root.descriptor, root.bytes, 0).await?;
-    let layers = run.order.iter().filter_map(|digest| run.done.get(digest).cloned()).collect();
-    Ok(Converted { root: new, layers })
+    let plan = plan::plan(source, &options.platforms).await?;
+    let bytes = plan.layers.iter().map(|layer| layer.old.size).sum();
+    report(Event::Planned { layers: plan.layers.len(), bytes });
+    let pool = Arc::new(Pool::new(options.threads, options.memory));
+    let shared = Shared { pool, stopped: Arc::default() };
+    // When this future is dropped, the threads must not work on for nobody.
+    let _stop = StopOnDrop(shared.stopped.clone());
+    let run = Run { source, layout, work: options.work, shared, report };
+    let layers = run.layers(&plan).await?;
+    for blob in &plan.copies {
+        run.copy(blob).await?;
+    }
+    let outcomes = layers.iter().map(|layer| (layer.old_digest, &layer.outcome)).collect();
+    let root = Writer { layout, outcomes }.document(&plan.root)?;
+    Ok(Converted { root, layers })
 }
 
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The layers' part of a run.
 struct Run<'a> {
     source: &'a Source,
     layout: &'a Layout,
-    options: &'a Options,
+    work: LayerWork,
+    shared: Shared,
     report: Report,
-    done: BTreeMap<Digest, ConvertedLayer>,
-    order: Vec<Digest>,
 }
 
 impl Run<'_> {
-    /// Converts a manifest or index, and returns the new descriptor of it.
-    async fn document(&mut self, old: &Descriptor, bytes: Vec<u8>, depth: usize) -> Result<Descriptor, ConvertError> {
-        if media_type::is_index(&old.media_type) {
-            if depth >= limits::INDEX_DEPTH {
-                return Err(ConvertError::Depth);
+    /// Every layer, in the plan's order. The first failure stops the others, and is told when all have ended.
+    async fn layers(&self, plan: &Plan) -> Result<Vec<ConvertedLayer>, ConvertError> {
+        let runs = plan.layers.iter().map(|planned| async move {
+            let done = self.layer(planned).await;
+            done.map_err(|error| {
+                self.shared.stopped.store(true, Ordering::Relaxed);
+                error
+            })
+        });
+        let mut runs = stream::iter(runs).buffered(LAYERS_AT_ONCE);
+        let (mut layers, mut failed) = (Vec::new(), None);
+        while let Some(done) = runs.next().await {
+            match done {
+                Ok(layer) => layers.push(layer),
+                Err(error) => failed = Some(first(failed, error)),
             }
-            Box::pin(self.index(old, &bytes, depth)).await
-        } else if media_type::is_manifest(&old.media_type) {
-            self.manifest(old, bytes).await
-        } else {
-            Err(ConvertError::Type { digest: old.digest, media_type: old.media_type.clone() })
         }
+        failed.map_or(Ok(layers), Err)
     }
 
-    async fn index(&mut self, old: &Descriptor, bytes: &[u8], depth: usize) -> Result<Descriptor, ConvertError> {
-        let wrong = |source| ConvertError::Document { digest: old.digest, source };
-        let mut index = Index::parse(bytes).map_err(wrong)?;
-        self.select(&mut index)?;
-        if let ([only], false) = (&index.manifests[..], self.options.platforms.is_empty()) {
-            let bytes = self.source.document(only).await?;
-            return self.document(only, bytes, depth + 1).await;
-        }
-        let mut replaced = BTreeMap::new();
-        for child in &index.manifests {
-            let bytes = self.source.document(child).await?;
-            let new = self.document(child, bytes, depth + 1).await?;
-            replaced.insert(child.digest, new);
-        }
-        let new = rewrite::index(&index, &replaced);
-        self.put(media_type::INDEX, &document::to_bytes(&new))
-    }
-
-    /// Leaves only the asked platforms, and what refers to them.
-    fn select(&self, index: &mut Index) -> Result<(), ConvertError> {
-        let wanted = &self.options.platforms;
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let is_wanted = |listed: &Descriptor| {
-            listed.platform.as_ref().is_some_and(|platform| wanted.iter().any(|filter| filter.matches(platform)))
+    async fn layer(&self, planned: &PlannedLayer) -> Result<ConvertedLayer, ConvertError> {
+        let PlannedLayer { old, diff_id, number, of, manifest } = planned;
+        let failed = |source| ConvertError::Layer {
+            number: *number,
+            of: *of,
+            digest: old.digest,
+            manifest: *manifest,
+            source: Box::new(source),
         };
-        if !index.manifests.iter().any(is_wanted) {
-            let name = |platform: &Platform| format!("{}/{}", platform.os, platform.architecture);
-            let have: Vec<_> = index.manifests.iter().filter_map(|listed| listed.platform.as_ref()).map(name).collect();
-            return Err(ConvertError::NoPlatform(have.join(", ")));
+        if self.shared.stopped.load(Ordering::Relaxed) {
+            return Err(ConvertError::Stopped);
         }
-        index.manifests.retain(is_wanted);
-        Ok(())
+        (self.report)(Event::Layer { digest: old.digest, size: old.size });
+        let outcome = match layer::remembered(self.layout, &self.work, old, *diff_id).map_err(failed)? {
+            Some(outcome) => outcome,
+            None => self.convert(old, *diff_id).await?.map_err(|error| {
+                // What ended only because another layer had failed is not what went wrong.
+                if self.shared.stopped.load(Ordering::Relaxed) { ConvertError::Stopped } else { failed(error) }
+            })?,
+        };
+        let done = ConvertedLayer { old_digest: old.digest, old_size: old.size, outcome };
+        (self.report)(Event::LayerDone(Box::new(done.clone())));
+        Ok(done)
     }
 
-    async fn manifest(&mut self, old: &Descriptor, bytes: Vec<u8>) -> Result<Descriptor, ConvertError> {
-        let wrong = |digest| move |source| ConvertError::Document { digest, source };
-        let manifest = Manifest::parse(&bytes).map_err(wrong(old.digest))?;
-        let config = self.source_bytes(&manifest.config).await?;
-        if !media_type::is_image_config(&manifest.config.media_type) {
-            return self.copy_artifact(old, &manifest, &bytes).await;
-        }
-        let diff_ids = Config::parse(&config).map_err(wrong(manifest.config.digest))?.rootfs.diff_ids;
-        if diff_ids.len() != manifest.layers.len() {
-            let (layers, diff_ids) = (manifest.layers.len(), diff_ids.len());
-            return Err(ConvertError::DiffIds { manifest: old.digest, layers, diff_ids });
-        }
-        let mut layers = Vec::new();
-        let of = manifest.layers.len();
-        for (at, (layer, diff_id)) in manifest.layers.iter().zip(diff_ids).enumerate() {
-            let new = self.layer(layer, diff_id, at + 1, of);
-            let new = new.await.map_err(|error| error.in_layer(at + 1, of, layer.digest, old.digest))?;
-            layers.push(new);
-        }
-        let new = rewrite::manifest(&manifest, layers);
-        let bytes = if new == manifest { bytes } else { document::to_bytes(&new) };
-        self.put(media_type::MANIFEST, &bytes)
-    }
-
-    async fn source_bytes(&self, descriptor: &Descriptor) -> Result<Vec<u8>, ConvertError> {
-        let bytes = self.source.document(descriptor).await?;
-        self.layout.put_blob(&bytes)?;
-        Ok(bytes)
-    }
-
-    /// Something that is no image (an attestation, a chart) goes over as it is.
-    async fn copy_artifact(
-        &mut self,
+    async fn convert(
+        &self,
         old: &Descriptor,
-        manifest: &Manifest,
-        bytes: &[u8],
-    ) -> Result<Descriptor, ConvertError> {
-        for blob in &manifest.layers {
-            self.copy_blob(blob).await?;
-        }
-        self.layout.put_blob(bytes)?;
-        Ok(old.clone())
+        diff_id: Digest,
+    ) -> Result<Result<LayerOutcome, LayerFailure>, ConvertError> {
+        let blob = self.source.blob(old).await?;
+        let (layout, work, shared, old) = (self.layout.clone(), self.work, self.shared.clone(), old.clone());
+        let report = self.report.clone();
+        let digest = old.digest;
+        let work = tokio::task::spawn_blocking(move || {
+            let mut progress = |progress| report(Event::Progress { digest, progress });
+            layer::convert(&layout, &work, &shared, &old, blob, diff_id, &mut progress)
+        });
+        work.await.map_err(worker)
     }
 
-    async fn copy_blob(&self, blob: &Descriptor) -> Result<(), ConvertError> {
+    async fn copy(&self, blob: &Descriptor) -> Result<(), ConvertError> {
         if self.layout.blob_size(&blob.digest)?.is_some() {
             return Ok(());
         }
@@ -264,94 +273,88 @@ impl Run<'_> {
         writer.commit(Some(digest))?;
         Ok(())
     }
+}
 
-    async fn layer(
-        &mut self,
-        old: &Descriptor,
-        diff_id: Digest,
-        number: usize,
-        of: usize,
-    ) -> Result<Descriptor, LayerTrouble> {
-        if let Some(done) = self.done.get(&old.digest) {
-            let (expected, got) = (diff_id, done.outcome.diff_id);
-            if expected != got {
-                return Err(LayerFailure::DiffId { expected, got }.into());
+/// Of two failures the one that is no mere consequence.
+fn first(earlier: Option<ConvertError>, later: ConvertError) -> ConvertError {
+    match earlier {
+        Some(earlier) if !matches!(earlier, ConvertError::Stopped) => earlier,
+        _ => later,
+    }
+}
+
+/// Writes the documents, from the images up to the root.
+struct Writer<'a> {
+    layout: &'a Layout,
+    /// By the layer's old digest.
+    outcomes: BTreeMap<Digest, &'a LayerOutcome>,
+}
+
+impl Writer<'_> {
+    fn document(&self, node: &Node) -> Result<Descriptor, ConvertError> {
+        match node {
+            Node::Index { index, children } => {
+                let mut replaced = BTreeMap::new();
+                for (digest, child) in children {
+                    replaced.insert(*digest, self.document(child)?);
+                }
+                self.put(media_type::INDEX, &document::to_bytes(&rewrite::index(index, &replaced)))
             }
-            return Ok(new_descriptor(old, &done.outcome));
+            Node::Image(image) => self.image(image),
+            Node::Artifact { old, bytes, config } => {
+                self.layout.put_blob(config)?;
+                self.layout.put_blob(bytes)?;
+                Ok(old.clone())
+            }
         }
-        if media_type::is_foreign_layer(&old.media_type) || !media_type::is_layer(&old.media_type) {
-            return self.foreign_layer(old).await;
-        }
-        (self.report)(Event::Layer { digest: old.digest, size: old.size, number, of });
-        let blob = self.source.blob(old).await.map_err(ConvertError::from)?;
-        let (layout, work, descriptor) = (self.layout.clone(), self.options.work, old.clone());
-        let report = self.report.clone();
-        let outcome = tokio::task::spawn_blocking(move || {
-            let mut progress = |read| report(Event::Progress(read));
-            layer::convert(&layout, &work, &descriptor, blob, diff_id, &mut progress)
-        });
-        let outcome = outcome.await.map_err(worker)??;
-        let done = ConvertedLayer { old_digest: old.digest, old_size: old.size, outcome };
-        (self.report)(Event::LayerDone(done.clone()));
-        let new = new_descriptor(old, &done.outcome);
-        self.order.push(old.digest);
-        self.done.insert(old.digest, done);
-        Ok(new)
     }
 
-    /// A layer of unknown type is copied; one that lives elsewhere may be missing. Both keep their descriptor, in OCI's words.
-    async fn foreign_layer(&self, old: &Descriptor) -> Result<Descriptor, LayerTrouble> {
-        if media_type::is_foreign_layer(&old.media_type) {
-            tracing::warn!(layer = %old.digest, "a foreign layer is left where it is");
-        } else {
-            tracing::warn!(layer = %old.digest, media_type = old.media_type, "a layer of unknown type is copied as it is");
-            self.copy_blob(old).await?;
+    fn image(&self, image: &Image) -> Result<Descriptor, ConvertError> {
+        let Image { digest, manifest, bytes, config, diff_ids } = image;
+        self.layout.put_blob(config)?;
+        let of = manifest.layers.len();
+        let mut layers = Vec::with_capacity(of);
+        for (at, (layer, diff_id)) in manifest.layers.iter().zip(diff_ids).enumerate() {
+            layers.push(self.layer(layer, *diff_id).map_err(|source| ConvertError::Layer {
+                number: at + 1,
+                of,
+                digest: layer.digest,
+                manifest: *digest,
+                source: Box::new(source),
+            })?);
         }
-        let mut new = old.clone();
-        new.media_type = media_type::to_oci(&old.media_type).into();
-        Ok(new)
+        let new = rewrite::manifest(manifest, layers);
+        if new == *manifest {
+            return self.put(media_type::MANIFEST, bytes);
+        }
+        self.put(media_type::MANIFEST, &document::to_bytes(&new))
+    }
+
+    /// The new descriptor of a layer.
+    fn layer(&self, old: &Descriptor, expected: Digest) -> Result<Descriptor, LayerFailure> {
+        if plan::fate(old) != Fate::Convert {
+            let mut new = old.clone();
+            new.media_type = media_type::to_oci(&old.media_type).into();
+            return Ok(new);
+        }
+        let outcome = self.outcomes.get(&old.digest).expect("every layer to convert was converted");
+        // The layer was compared with the image that named it first; another may expect another tar.
+        let got = outcome.diff_id;
+        if expected != got {
+            return Err(LayerFailure::DiffId { expected, got });
+        }
+        if outcome.kept == Kept::Chunked {
+            let mut same = old.clone();
+            same.media_type = media_type::LAYER_ZSTD.into();
+            return Ok(same);
+        }
+        Ok(rewrite::layer(old, &outcome.blob))
     }
 
     fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, ConvertError> {
         let digest = self.layout.put_blob(bytes)?;
         Ok(Descriptor::new(media_type, digest, bytes.len() as u64))
     }
-}
-
-/// What can go wrong with a layer, before it is known which.
-enum LayerTrouble {
-    Layer(LayerFailure),
-    Run(ConvertError),
-}
-
-impl LayerTrouble {
-    fn in_layer(self, number: usize, of: usize, digest: Digest, manifest: Digest) -> ConvertError {
-        match self {
-            Self::Layer(source) => ConvertError::Layer { number, of, digest, manifest, source },
-            Self::Run(error) => error,
-        }
-    }
-}
-
-impl From<LayerFailure> for LayerTrouble {
-    fn from(failure: LayerFailure) -> Self {
-        Self::Layer(failure)
-    }
-}
-
-impl From<ConvertError> for LayerTrouble {
-    fn from(error: ConvertError) -> Self {
-        Self::Run(error)
-    }
-}
-
-fn new_descriptor(old: &Descriptor, outcome: &LayerOutcome) -> Descriptor {
-    if outcome.kept == Kept::Chunked {
-        let mut same = old.clone();
-        same.media_type = media_type::LAYER_ZSTD.into();
-        return same;
-    }
-    rewrite::layer(old, &outcome.blob)
 }
 
 fn worker(error: tokio::task::JoinError) -> ConvertError {

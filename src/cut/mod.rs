@@ -4,21 +4,41 @@
 //! data between them is cut by content (FastCDC), so that an insertion moves only the cuts near it. Where the cuts fall depends on the
 //! payload and the policy alone, never on the pieces in which the payload arrives.
 
+use std::fmt;
+use std::str::FromStr;
+
+use bytes::{Bytes, BytesMut};
 use fastcdc::v2020::FastCDC;
 
 /// How payloads are cut. All sizes in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The shortest chunk that content may end (the end of the data may still end a shorter one).
-    pub min: usize,
-    /// What chunks are on average.
-    pub average: usize,
-    /// The longest chunk.
-    pub max: usize,
     /// Files smaller than this stay whole.
     pub whole_below: u64,
-    /// The shortest run of zeros that becomes a chunk of its own.
+    /// What chunks of the others are on average; from a quarter to four times that.
+    pub average: Average,
+    /// The shortest run of zeros that becomes a chunk of its own; in large chunks, a sixteenth of their average if that is more.
     pub zeros: usize,
+}
+
+/// The average size of a file's chunks, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Average {
+    /// The same for every file.
+    Fixed(usize),
+    /// `least` for files of up to `until` bytes, and twice as much for each four times that a file is longer, up to `most`: about the
+    /// square root of the file's size.
+    ///
+    /// A small file that changes in one place is worth small chunks; in a large one they would cost more, in every pull, than they spare
+    /// in the next.
+    Scaled {
+        /// The largest file, in bytes, that is cut into the smallest chunks.
+        until: u64,
+        /// The smallest average.
+        least: usize,
+        /// The largest average.
+        most: usize,
+    },
 }
 
 /// A chunk size that FastCDC cannot work with.
@@ -30,15 +50,94 @@ impl Policy {
     /// The averages that can be asked for.
     pub const AVERAGES: std::ops::RangeInclusive<usize> = 1 << 10..=4 << 20;
 
-    /// Chunks of `average` bytes, from a quarter to four times that.
+    /// The shortest run of zeros that is worth an entry of its own.
+    pub const ZEROS: usize = 4 << 10;
+
+    /// Chunks that grow with the file, as measured to cost the least over real updates (`spec-notes/measurements.md`).
+    pub const SCALED: Self = Self {
+        whole_below: 64 << 10,
+        average: Average::Scaled { until: 256 << 10, least: 32 << 10, most: 1 << 20 },
+        zeros: Self::ZEROS,
+    };
+
+    /// Chunks of `average` bytes in every file of at least twice that.
     ///
     /// # Errors
     /// [`PolicyError`] outside [`Policy::AVERAGES`].
     pub fn with_average(average: u64) -> Result<Self, PolicyError> {
         let size =
             usize::try_from(average).ok().filter(|size| Self::AVERAGES.contains(size)).ok_or(PolicyError(average))?;
-        Ok(Self { min: size / 4, average: size, max: size * 4, whole_below: average * 2, zeros: 4096.max(size / 16) })
+        Ok(Self { whole_below: average * 2, average: Average::Fixed(size), zeros: Self::ZEROS })
     }
+
+    /// How a file of `size` bytes is cut, should it be.
+    fn sizes(&self, size: u64) -> Sizes {
+        let average = match self.average {
+            Average::Fixed(average) => average,
+            Average::Scaled { until, least, most } => {
+                let mut average = least;
+                let mut until = until.max(1);
+                while until < size && average < most {
+                    (average, until) = (average * 2, until.saturating_mul(4));
+                }
+                average.min(most)
+            }
+        };
+        Sizes { min: average / 4, average, max: average * 4, zeros: self.zeros.max(average / 16) }
+    }
+}
+
+impl fmt::Display for Policy {
+    /// `fixed:WHOLE_BELOW:AVERAGE:ZEROS` or `scaled:WHOLE_BELOW:UNTIL:LEAST:MOST:ZEROS`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { whole_below, average, zeros } = self;
+        match average {
+            Average::Fixed(average) => write!(f, "fixed:{whole_below}:{average}:{zeros}"),
+            Average::Scaled { until, least, most } => write!(f, "scaled:{whole_below}:{until}:{least}:{most}:{zeros}"),
+        }
+    }
+}
+
+/// A text that is no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a policy for cutting files")]
+pub struct PolicyTextError;
+
+impl FromStr for Policy {
+    type Err = PolicyTextError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyTextError> {
+        let (kind, numbers) = text.split_once(':').ok_or(PolicyTextError)?;
+        let numbers: Vec<u64> =
+            numbers.split(':').map(str::parse).collect::<Result<_, _>>().map_err(|_| PolicyTextError)?;
+        let size = |number: u64| usize::try_from(number).map_err(|_| PolicyTextError);
+        let average = |number| {
+            let inside = size(number).ok().filter(|size| Self::AVERAGES.contains(size));
+            inside.ok_or(PolicyTextError)
+        };
+        match (kind, &numbers[..]) {
+            ("fixed", &[whole_below, one, zeros]) => {
+                Ok(Self { whole_below, average: Average::Fixed(average(one)?), zeros: size(zeros)? })
+            }
+            ("scaled", &[whole_below, until, least, most, zeros]) => {
+                let average = Average::Scaled { until, least: average(least)?, most: average(most)? };
+                Ok(Self { whole_below, average, zeros: size(zeros)? })
+            }
+            _ => Err(PolicyTextError),
+        }
+    }
+}
+
+/// A policy's sizes for one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sizes {
+    /// The shortest chunk that content may end (the end of the data may still end a shorter one).
+    min: usize,
+    average: usize,
+    /// The longest chunk.
+    max: usize,
+    /// The shortest run of zeros that becomes a chunk of its own.
+    zeros: usize,
 }
 
 /// A run of zeros longer than this becomes several chunks, so that no chunk is longer than readers like.
@@ -48,7 +147,7 @@ pub const ZEROS_MAX: u64 = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// Bytes to be stored.
-    Data(Vec<u8>),
+    Data(Bytes),
     /// That many zeros.
     Zeros(u64),
 }
@@ -57,9 +156,11 @@ pub enum Piece {
 #[derive(Debug)]
 pub struct Cutter {
     policy: Policy,
+    sizes: Sizes,
     whole: bool,
-    buffer: Vec<u8>,
-    start: usize,
+    /// A payload that stays whole and came in one piece is not copied.
+    at_once: Bytes,
+    buffer: BytesMut,
     /// Up to here the buffer is known to hold no run of zeros.
     searched: usize,
     zeros: u64,
@@ -68,14 +169,17 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter with a policy.
     pub fn new(policy: Policy) -> Self {
-        Self { policy, whole: true, buffer: Vec::new(), start: 0, searched: 0, zeros: 0 }
+        let (sizes, at_once, buffer) = (policy.sizes(0), Bytes::new(), BytesMut::new());
+        Self { policy, sizes, whole: true, at_once, buffer, searched: 0, zeros: 0 }
     }
 
     /// Begins a payload of `size` bytes.
     pub fn begin(&mut self, size: u64) {
-        self.whole = size < self.policy.whole_below.min(self.policy.max as u64);
+        self.sizes = self.policy.sizes(size);
+        self.whole = size < self.policy.whole_below.min(self.sizes.max as u64);
+        self.at_once = Bytes::new();
         self.buffer.clear();
-        (self.start, self.searched, self.zeros) = (0, 0, 0);
+        (self.searched, self.zeros) = (0, 0);
     }
 
     /// Whether the payload that was begun stays in one chunk.
@@ -84,11 +188,19 @@ impl Cutter {
     }
 
     /// Takes in a part of the payload and gives out the pieces that are certain.
-    pub fn push(&mut self, payload: &[u8], mut out: impl FnMut(Piece)) {
-        self.buffer.extend_from_slice(payload);
+    pub fn push(&mut self, payload: Bytes, mut out: impl FnMut(Piece)) {
         if !self.whole {
+            if self.buffer.capacity() - self.buffer.len() < payload.len() {
+                // Pieces that left share the old memory; with room for several chunks little is copied into the new.
+                self.buffer.reserve(payload.len() + 2 * self.sizes.max);
+            }
+            self.buffer.extend_from_slice(&payload);
             self.advance(false, &mut out);
-            self.compact();
+        } else if self.at_once.is_empty() && self.buffer.is_empty() {
+            self.at_once = payload;
+        } else {
+            self.buffer.extend_from_slice(&std::mem::take(&mut self.at_once));
+            self.buffer.extend_from_slice(&payload);
         }
     }
 
@@ -97,21 +209,12 @@ impl Cutter {
         if !self.whole {
             self.advance(true, &mut out);
         }
-        if self.start < self.buffer.len() {
-            let rest =
-                if self.start == 0 { std::mem::take(&mut self.buffer) } else { self.buffer.split_off(self.start) };
+        let rest =
+            if self.at_once.is_empty() { self.buffer.split().freeze() } else { std::mem::take(&mut self.at_once) };
+        if !rest.is_empty() {
             out(Piece::Data(rest));
         }
-        self.buffer.clear();
-        (self.start, self.searched) = (0, 0);
-    }
-
-    fn compact(&mut self) {
-        if self.start > self.policy.max {
-            self.buffer.drain(..self.start);
-            self.searched = self.searched.saturating_sub(self.start);
-            self.start = 0;
-        }
+        self.searched = 0;
     }
 
     fn advance(&mut self, ended: bool, out: &mut impl FnMut(Piece)) {
@@ -121,9 +224,8 @@ impl Cutter {
             }
             match self.next_zeros(ended) {
                 Found::Run { start, end } => {
-                    self.cut_data(start, true, out);
-                    self.start = end;
-                    self.searched = end;
+                    let data = self.cut_data(start, true, out);
+                    self.skip(end - data);
                     self.zeros = (end - start) as u64;
                 }
                 Found::None { certain } => {
@@ -134,14 +236,18 @@ impl Cutter {
         }
     }
 
+    /// Drops the first bytes of the buffer.
+    fn skip(&mut self, count: usize) {
+        let _ = self.buffer.split_to(count);
+        self.searched = self.searched.saturating_sub(count);
+    }
+
     /// Goes on with a run of zeros; says whether it ended inside the buffer.
     fn take_zeros(&mut self, ended: bool, out: &mut impl FnMut(Piece)) -> bool {
-        let rest = &self.buffer[self.start..];
-        let more = leading_zeros(rest);
-        let over = more < rest.len();
+        let more = leading_zeros(&self.buffer);
+        let over = more < self.buffer.len();
         self.zeros += more as u64;
-        self.start += more;
-        self.searched = self.start;
+        self.skip(more);
         // A rest stays, so that the run goes on even when it has just filled a chunk.
         while self.zeros > ZEROS_MAX {
             out(Piece::Zeros(ZEROS_MAX));
@@ -156,14 +262,13 @@ impl Cutter {
 
     /// The first run of zeros in the buffer that is long enough, or how far there is certainly none.
     fn next_zeros(&self, ended: bool) -> Found {
-        let wanted = self.policy.zeros;
+        let wanted = self.sizes.zeros;
         let buffer = &self.buffer[..];
         // Every run of `wanted` zeros covers a multiple of `wanted` bytes from here, so one byte in that many is looked at.
-        let mut probe = self.searched.max(self.start);
+        let mut probe = self.searched;
         while probe < buffer.len() {
             if buffer[probe] == 0 {
-                let before = buffer[self.start..probe].iter().rev().take_while(|&&byte| byte == 0).count();
-                let start = probe - before;
+                let start = probe - trailing_zeros(&buffer[..probe]);
                 let end = probe + leading_zeros(&buffer[probe..]);
                 if end - start >= wanted {
                     return Found::Run { start, end };
@@ -175,20 +280,22 @@ impl Cutter {
             }
             probe = (probe + wanted - 1).max(probe + 1);
         }
-        let certain = if ended { buffer.len() } else { buffer.len() - trailing_zeros(&buffer[self.start..]) };
+        let certain = if ended { buffer.len() } else { buffer.len() - trailing_zeros(buffer) };
         Found::None { certain }
     }
 
-    /// Cuts the data before `end` by content. Unless the data `ends` there, what a longer look could cut otherwise stays.
-    fn cut_data(&mut self, end: usize, ends: bool, out: &mut impl FnMut(Piece)) {
-        let Policy { min, average, max, .. } = self.policy;
-        while self.start < end && (ends || end - self.start >= max) {
-            let data = &self.buffer[self.start..end];
-            let (_, length) = FastCDC::new(data, min, average, max).cut(0, data.len());
-            out(Piece::Data(data[..length].to_vec()));
-            self.start += length;
+    /// Cuts the data before `end` by content, and says how much of the buffer left. Unless the data `ends` there, what a longer look
+    /// could cut otherwise stays.
+    fn cut_data(&mut self, end: usize, ends: bool, out: &mut impl FnMut(Piece)) -> usize {
+        let Sizes { min, average, max, .. } = self.sizes;
+        let mut left = end;
+        while left > 0 && (ends || left >= max) {
+            let (_, length) = FastCDC::new(&self.buffer[..left], min, average, max).cut(0, left);
+            out(Piece::Data(self.buffer.split_to(length).freeze()));
+            left -= length;
         }
-        self.searched = self.searched.max(self.start);
+        self.searched = self.searched.saturating_sub(end - left);
+        end - left
     }
 }
 
@@ -212,7 +319,7 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        Policy { min: 256, average: 1024, max: 4096, whole_below: 2048, zeros: 300 }
+        Policy { whole_below: 2048, average: Average::Fixed(1024), zeros: 300 }
     }
 
     fn cut(payload: &[u8], pieces: &[usize]) -> Vec<Piece> {
@@ -222,10 +329,10 @@ mod tests {
         let mut rest = payload;
         for &size in pieces.iter().cycle().take(10 * payload.len()) {
             let (now, later) = rest.split_at(size.clamp(1, 5000).min(rest.len()));
-            cutter.push(now, |piece| out.push(piece));
+            cutter.push(Bytes::copy_from_slice(now), |piece| out.push(piece));
             rest = later;
         }
-        cutter.push(rest, |piece| out.push(piece));
+        cutter.push(Bytes::copy_from_slice(rest), |piece| out.push(piece));
         cutter.end(|piece| out.push(piece));
         out
     }
@@ -244,7 +351,7 @@ mod tests {
         ) {
             let once = cut(&payload, &[usize::MAX]);
             let joined: Vec<u8> = once.iter().flat_map(|piece| match piece {
-                Piece::Data(data) => data.clone(),
+                Piece::Data(data) => data.to_vec(),
                 Piece::Zeros(len) => vec![0; usize::try_from(*len).unwrap()],
             }).collect();
             prop_assert_eq!(&joined, &payload);

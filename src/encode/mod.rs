@@ -13,54 +13,23 @@ mod digests;
 mod metadata;
 mod names;
 mod producer;
+mod settings;
 mod workers;
 mod writer;
 
 use std::io::{self, Read, Write};
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
-use crate::cut::Policy;
 use crate::digest::Digest;
 use crate::format::annotations::Annotations;
 use crate::format::toc::NoForm;
 use crate::tar::scan::Fault;
 
-use budget::Budget;
+use budget::Account;
 pub use names::NameFault;
-
-/// What shapes a blob, and how much of the machine it may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The zstd level of data frames, [`crate::zstd::codec::LEVELS`].
-    pub level: i32,
-    /// The zstd level of table of contents and tar-split.
-    pub metadata_level: i32,
-    /// Where payloads are cut.
-    pub cut: Policy,
-    /// Threads that compress; the bytes do not depend on it.
-    pub threads: usize,
-    /// Uncompressed bytes that may wait for compression or for their turn to be written.
-    pub memory: usize,
-}
-
-impl Settings {
-    /// The default average chunk size, in bytes; `spec-notes/decisions.md` says why.
-    pub const CHUNK_SIZE: u64 = 128 << 10;
-    /// The default level.
-    pub const LEVEL: i32 = 3;
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            level: Self::LEVEL,
-            metadata_level: 9,
-            cut: Policy::with_average(Self::CHUNK_SIZE).expect("the default is in range"),
-            threads: thread::available_parallelism().map_or(1, usize::from),
-            memory: 48 << 20,
-        }
-    }
-}
+pub use settings::{Levels, Recipe, RecipeError, Settings};
+pub use workers::Pool;
 
 /// A blob that was written.
 #[derive(Clone, Debug)]
@@ -169,9 +138,11 @@ pub enum EncodeError {
 pub struct Progress {
     /// Bytes of the tar that were read.
     pub read: u64,
+    /// Bytes of the blob that were written.
+    pub written: u64,
 }
 
-/// Encodes the tar that `source` gives into `out`.
+/// Encodes the tar that `source` gives into `out`, with a [`Pool`] of its own.
 ///
 /// `progress` is told now and then, from the calling thread. On error `out` holds a beginning that must be thrown away.
 ///
@@ -183,39 +154,54 @@ pub fn encode(
     settings: &Settings,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Encoded, EncodeError> {
-    let budget = Budget::new(settings.memory);
-    thread::scope(|scope| {
-        let (jobs, job_queue) = crossbeam_channel::unbounded();
-        let (steps, step_queue) = crossbeam_channel::bounded(1024);
-        for _ in 0..settings.threads.max(1) {
-            let queue = job_queue.clone();
-            scope.spawn(move || workers::run(&queue, settings.level));
-        }
-        drop(job_queue);
-        let tar_digest = digests::tar(scope);
-        let file_digests = digests::files(scope);
-        let level = settings.metadata_level;
-        let writer = thread::Builder::new()
-            .name("write".into())
-            .spawn_scoped(scope, {
-                let budget = &budget;
-                move || writer::run(&step_queue, out, budget, level)
-            })
-            .expect("threads can be made");
-        let producer = producer::Producer::new(settings.cut, jobs, steps, &budget, file_digests);
-        let read = producer.run(source, &tar_digest, progress);
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // When the writer failed the producer stopped for it; its error is the one that says why.
-        let written = written?;
-        let tar_size = read?;
-        Ok(Encoded {
-            digest: written.digest,
-            size: written.size,
-            diff_id: tar_digest.finish(),
-            tar_size,
-            form: written.form,
+    Pool::default().encode(source, out, settings, progress)
+}
+
+impl Default for Pool {
+    /// All processors, and 48 MiB.
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(1, usize::from), Self::MEMORY)
+    }
+}
+
+impl Pool {
+    /// What waits for compression or for its turn to be written, at most and uncompressed, unless said otherwise: 48 MiB.
+    pub const MEMORY: usize = 48 << 20;
+
+    /// Encodes the tar that `source` gives into `out`. Several threads may do so at once, each with a layer of its own.
+    ///
+    /// `progress` is told now and then, from the calling thread. On error `out` holds a beginning that must be thrown away.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when reading or writing fails. A tar without faithful form is no error: see [`Form::Plain`].
+    pub fn encode(
+        &self,
+        source: impl Read,
+        out: impl Write + Send,
+        settings: &Settings,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Encoded, EncodeError> {
+        let account = Account::new(self.budget());
+        let written = AtomicU64::new(0);
+        thread::scope(|scope| {
+            let (steps, step_queue) = crossbeam_channel::bounded(1024);
+            let tar_digest = digests::tar(scope);
+            let file_digests = digests::files(scope);
+            let writer = {
+                let (account, metadata, written) = (account.clone(), settings.metadata, &written);
+                let run = move || writer::run(&step_queue, out, &account, metadata, written);
+                thread::Builder::new().name("write".into()).spawn_scoped(scope, run).expect("threads can be made")
+            };
+            let producer = producer::Producer::new(settings, self.jobs(), steps, account, file_digests);
+            let read = producer.run(source, &tar_digest, &written, progress);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // When the writer failed the producer stopped for it; its error is the one that says why.
+            let written = written?;
+            let tar_size = read?;
+            let (digest, size, form) = (written.digest, written.size, written.form);
+            Ok(Encoded { digest, size, diff_id: tar_digest.finish(), tar_size, form })
         })
-    })
+    }
 }
 
 #[cfg(test)]
@@ -223,12 +209,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cut::{Average, Policy};
     use crate::format::frame_map::{self, FrameKind, FrameMap};
     use crate::zstd::codec;
 
-    fn settings(threads: usize) -> Settings {
-        let cut = Policy { min: 256, average: 1024, max: 4096, whole_below: 2048, zeros: 600 };
-        Settings { cut, threads, memory: 20_000, ..Settings::default() }
+    fn settings() -> Settings {
+        let cut = Policy { whole_below: 2048, average: Average::Fixed(1024), zeros: 600 };
+        Settings { cut, ..Settings::at(3) }
     }
 
     fn archive(files: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -244,7 +231,10 @@ mod tests {
 
     fn run(tar: &[u8], threads: usize) -> (Vec<u8>, Encoded) {
         let mut blob = Vec::new();
-        let encoded = encode(tar, &mut blob, &settings(threads), &mut |_| {}).unwrap();
+        let pool = Pool::new(threads, 20_000);
+        let mut last = Progress::default();
+        let encoded = pool.encode(tar, &mut blob, &settings(), &mut |now| last = now).unwrap();
+        assert_eq!(last.read, tar.len() as u64);
         assert_eq!((encoded.size, encoded.digest), (blob.len() as u64, Digest::of(&blob)));
         assert_eq!((encoded.tar_size, encoded.diff_id), (tar.len() as u64, Digest::of(tar)));
         assert_eq!(codec::decompress(&blob, 1 << 30).unwrap(), tar, "the blob decompresses to the tar");
@@ -342,11 +332,12 @@ mod tests {
         }
         let tar = archive(&[("a".into(), (0..90_000_u32).flat_map(u32::to_le_bytes).collect())]);
         let whole = run(&tar, 2).0.len();
+        let pool = Pool::new(2, 20_000);
         for at in (0..whole).step_by(whole / 17) {
-            let error = encode(&tar[..], Failing(at), &settings(2), &mut |_| {}).unwrap_err();
+            let error = pool.encode(&tar[..], Failing(at), &settings(), &mut |_| {}).unwrap_err();
             assert!(matches!(error, EncodeError::Write { .. }), "{error}");
             let broken = io::Read::chain(&tar[..at], BrokenReader);
-            let error = encode(broken, io::sink(), &settings(2), &mut |_| {}).unwrap_err();
+            let error = pool.encode(broken, io::sink(), &settings(), &mut |_| {}).unwrap_err();
             assert!(matches!(error, EncodeError::Read { .. }), "{error}");
         }
     }

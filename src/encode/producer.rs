@@ -1,20 +1,21 @@
 //! The producer: reads the tar, decides where frames begin and end, and says in which order they are written.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::cut::{Cutter, Piece, Policy};
+use crate::cut::{Cutter, Piece};
 use crate::format::toc;
 use crate::inflate;
 use crate::tar::scan::{Event, Scanner};
 
-use super::budget::Budget;
+use super::budget::{Account, Permit};
 use super::digests::{FilePart, FileSums, TarDigest};
 use super::names::Names;
-use super::workers::{Frame, Job, Wanted, weight};
-use super::{EncodeError, Progress, Unfaithful};
+use super::workers::{Frame, Job, Wanted};
+use super::{EncodeError, Progress, Settings, Unfaithful};
 
 /// Tar bytes are read in pieces of this size.
 const READ: usize = 1 << 20;
@@ -27,8 +28,8 @@ const FRAME: usize = 1 << 20;
 pub struct Pending {
     /// The result, once.
     pub frame: Receiver<Frame>,
-    /// What it takes of the budget.
-    pub weight: usize,
+    /// What it takes of the memory, until it is written.
+    pub permit: Permit,
 }
 
 /// What the writer does next.
@@ -67,10 +68,11 @@ pub enum Step {
 struct Stopped;
 
 /// See the module.
-pub struct Producer<'a> {
+pub struct Producer {
+    level: i32,
     jobs: Sender<Job>,
     steps: Sender<Step>,
-    budget: &'a Budget,
+    account: Account,
     file_digests: Sender<FilePart>,
     cutter: Cutter,
     headers: Vec<u8>,
@@ -83,17 +85,17 @@ enum Flow {
     Pass,
 }
 
-impl<'a> Producer<'a> {
+impl Producer {
     /// A producer that feeds the given queues.
     pub fn new(
-        policy: Policy,
+        settings: &Settings,
         jobs: Sender<Job>,
         steps: Sender<Step>,
-        budget: &'a Budget,
+        account: Account,
         file_digests: Sender<FilePart>,
     ) -> Self {
-        let cutter = Cutter::new(policy);
-        Self { jobs, steps, budget, file_digests, cutter, headers: Vec::new(), names: Names::default() }
+        let (level, cutter) = (settings.level, Cutter::new(settings.cut));
+        Self { level, jobs, steps, account, file_digests, cutter, headers: Vec::new(), names: Names::default() }
     }
 
     /// Runs to the end of the tar; returns its size. Ends early, without error, when the writer has stopped.
@@ -101,6 +103,7 @@ impl<'a> Producer<'a> {
         mut self,
         mut source: impl Read,
         tar_digest: &TarDigest,
+        written: &AtomicU64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<u64, EncodeError> {
         let mut flow = Flow::Scan(Scanner::new());
@@ -112,7 +115,7 @@ impl<'a> Producer<'a> {
             let end = bytes.is_empty();
             size += bytes.len() as u64;
             tar_digest.push(bytes.clone());
-            progress(Progress { read: size });
+            progress(Progress { read: size, written: written.load(Ordering::Relaxed) });
             let went = if end { self.finish(flow).map(|()| Flow::Pass) } else { self.take(flow, &bytes) };
             match went {
                 Ok(next) if !end => flow = next,
@@ -191,8 +194,9 @@ impl<'a> Producer<'a> {
     }
 
     fn payload(&mut self, payload: &[u8], bytes: &Bytes) -> Result<(), Stopped> {
+        let payload = bytes.slice_ref(payload);
         if !self.cutter.is_whole() {
-            self.file_digests.send(FilePart::Bytes(bytes.slice_ref(payload))).map_err(|_| Stopped)?;
+            self.file_digests.send(FilePart::Bytes(payload.clone())).map_err(|_| Stopped)?;
         }
         let mut pieces = Vec::new();
         self.cutter.push(payload, |piece| pieces.push(piece));
@@ -245,7 +249,7 @@ impl<'a> Producer<'a> {
             return Ok(());
         }
         let headers = std::mem::take(&mut self.headers);
-        let frame = self.job(Piece::Data(headers), Wanted::Bytes)?;
+        let frame = self.job(Piece::Data(headers.into()), Wanted::Bytes)?;
         self.step(Step::Frame(frame))
     }
 
@@ -259,13 +263,14 @@ impl<'a> Producer<'a> {
     }
 
     fn job(&mut self, piece: Piece, wanted: Wanted) -> Result<Pending, Stopped> {
-        let weight = weight(&piece);
-        if !self.budget.acquire(weight) {
-            return Err(Stopped);
-        }
+        let held = match &piece {
+            Piece::Data(data) => data.len(),
+            Piece::Zeros(_) => 0,
+        };
+        let permit = self.account.acquire(held).ok_or(Stopped)?;
         let (done, frame) = crossbeam_channel::bounded(1);
-        self.jobs.send(Job { piece, wanted, done }).map_err(|_| Stopped)?;
-        Ok(Pending { frame, weight })
+        self.jobs.send(Job { piece, level: self.level, wanted, done }).map_err(|_| Stopped)?;
+        Ok(Pending { frame, permit })
     }
 
     fn step(&self, step: Step) -> Result<(), Stopped> {

@@ -1,10 +1,64 @@
 //! The workers: compress a frame, digest its content.
 
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::cut::Piece;
 use crate::digest::{Digest, Hasher};
 use crate::zstd::codec::FrameCompressor;
+
+use super::budget::Budget;
+
+/// Threads that compress, and the memory that waits for them: shared by all layers that are encoded at once.
+///
+/// Dropping it ends the threads, after the work that they have.
+#[derive(Debug)]
+pub struct Pool {
+    jobs: Option<Sender<Job>>,
+    budget: Arc<Budget>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// `threads` workers (at least one), and at most `memory` uncompressed bytes that wait for compression or for their turn to be
+    /// written, over all layers together.
+    ///
+    /// # Panics
+    /// When the system has no more threads to give.
+    pub fn new(threads: usize, memory: usize) -> Self {
+        // The budget bounds what waits; the queue itself need not.
+        let (jobs, queue) = crossbeam_channel::unbounded();
+        let start = |_| {
+            let queue = queue.clone();
+            let builder = thread::Builder::new().name("compress".into());
+            builder.spawn(move || run(&queue)).expect("threads can be made")
+        };
+        let threads = (0..threads.max(1)).map(start).collect();
+        Self { jobs: Some(jobs), budget: Budget::new(memory), threads }
+    }
+
+    /// Where jobs go.
+    pub(super) fn jobs(&self) -> Sender<Job> {
+        self.jobs.clone().expect("it goes only when the pool does")
+    }
+
+    /// What jobs may take of memory.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A worker that panicked has been told of by the writer that missed its frame.
+            let _ = thread.join();
+        }
+    }
+}
 
 /// What has to be known of a frame's content beside its compressed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +76,8 @@ pub enum Wanted {
 pub struct Job {
     /// Its content.
     pub piece: Piece,
+    /// The zstd level.
+    pub level: i32,
     /// What else is wanted.
     pub wanted: Wanted,
     /// Where the result goes.
@@ -39,35 +95,24 @@ pub struct Frame {
     pub crc: u64,
 }
 
-/// Bytes of memory that a piece takes.
-pub fn weight(piece: &Piece) -> usize {
-    match piece {
-        Piece::Data(data) => data.len(),
-        Piece::Zeros(_) => 0,
-    }
-}
-
 /// Works until the queue is closed.
-pub fn run(queue: &Receiver<Job>, level: i32) {
-    let mut compressor = FrameCompressor::new(level);
-    for Job { piece, wanted, done } in queue {
-        let frame = make(&mut compressor, &piece, wanted);
-        // Nobody listens when the writer has failed; then the rest of the queue is worked off for nothing, but quickly.
-        if done.send(frame).is_err() {
-            break;
-        }
+fn run(queue: &Receiver<Job>) {
+    let mut compressor = FrameCompressor::new();
+    for Job { piece, level, wanted, done } in queue {
+        // Where the writer has failed nobody listens: then its layer's jobs are worked off for nothing, and the next layer's begin.
+        let _ = done.send(make(&mut compressor, &piece, level, wanted));
     }
 }
 
-fn make(compressor: &mut FrameCompressor, piece: &Piece, wanted: Wanted) -> Frame {
+fn make(compressor: &mut FrameCompressor, piece: &Piece, level: i32, wanted: Wanted) -> Frame {
     match piece {
         Piece::Data(data) => Frame {
-            bytes: compressor.compress(data),
+            bytes: compressor.compress(data, level),
             digest: (wanted != Wanted::Bytes).then(|| Digest::of(data)),
             crc: if wanted == Wanted::DigestAndCrc { crc(data) } else { 0 },
         },
         Piece::Zeros(len) => {
-            Frame { bytes: compressor.compress_zeros(*len), digest: Some(digest_of_zeros(*len)), crc: 0 }
+            Frame { bytes: compressor.compress_zeros(*len, level), digest: Some(digest_of_zeros(*len)), crc: 0 }
         }
     }
 }

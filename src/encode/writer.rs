@@ -1,6 +1,7 @@
 //! The writer: frames in the order that was decided, then the tail.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use crossbeam_channel::Receiver;
@@ -13,12 +14,12 @@ use crate::format::{tar_split, toc};
 use crate::limits;
 use crate::zstd::frames::{SKIPPABLE_HEADER, skippable_header};
 
-use super::budget::Budget;
+use super::budget::Account;
 use super::digests::FileSums;
 use super::metadata::Stream;
 use super::producer::{Pending, Step};
 use super::workers::Frame;
-use super::{Chunked, EncodeError, Form, Unfaithful};
+use super::{Chunked, EncodeError, Form, Levels, Unfaithful};
 
 /// What was written.
 #[derive(Debug)]
@@ -35,24 +36,25 @@ pub struct Written {
 pub fn run(
     steps: &Receiver<Step>,
     out: impl Write,
-    budget: &Budget,
-    metadata_level: i32,
+    account: &Account,
+    levels: Levels,
+    written: &AtomicU64,
 ) -> Result<Written, EncodeError> {
-    let _close = CloseOnDrop(budget);
+    let _close = CloseOnDrop(account);
     thread::scope(|scope| {
-        let mut out = Output { out, hasher: Hasher::new(), position: 0 };
-        let mut metadata = Metadata::new(scope, metadata_level);
+        let mut out = Output { out, hasher: Hasher::new(), position: 0, written };
+        let mut metadata = Metadata::new(scope, levels);
         let mut why = None;
         for step in steps {
             match step {
                 Step::Abandon(reason) => why = why.or(Some(reason)),
                 Step::Frame(pending) => {
-                    out.frame(pending, budget)?;
+                    out.frame(pending)?;
                 }
                 Step::Entry { entry, segment } => metadata.begin(*entry, &segment),
                 Step::Chunk { frame, len, zeros } => {
                     let at = out.position;
-                    let frame = out.frame(frame, budget)?;
+                    let frame = out.frame(frame)?;
                     metadata.chunk(Chunk { at, end: out.position, len, zeros, digest: frame.digest, crc: frame.crc });
                 }
                 Step::PayloadEnd { sums } => metadata.end(sums.and_then(|sums| sums.recv().ok())),
@@ -68,7 +70,7 @@ pub fn run(
     })
 }
 
-struct CloseOnDrop<'a>(&'a Budget);
+struct CloseOnDrop<'a>(&'a Account);
 
 impl Drop for CloseOnDrop<'_> {
     fn drop(&mut self) {
@@ -77,24 +79,27 @@ impl Drop for CloseOnDrop<'_> {
 }
 
 /// The destination, counted and digested.
-struct Output<W> {
+struct Output<'a, W> {
     out: W,
     hasher: Hasher,
     position: u64,
+    /// The position, for whoever watches.
+    written: &'a AtomicU64,
 }
 
-impl<W: Write> Output<W> {
+impl<W: Write> Output<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.out.write_all(bytes).map_err(|source| EncodeError::Write { offset: self.position, source })?;
         self.hasher.update(bytes);
         self.position += bytes.len() as u64;
+        self.written.store(self.position, Ordering::Relaxed);
         Ok(())
     }
 
-    fn frame(&mut self, pending: Pending, budget: &Budget) -> Result<Frame, EncodeError> {
+    fn frame(&mut self, pending: Pending) -> Result<Frame, EncodeError> {
         let frame = pending.frame.recv().expect("a worker answers every job or has panicked");
         self.write(&frame.bytes)?;
-        budget.release(pending.weight);
+        drop(pending.permit);
         Ok(frame)
     }
 
@@ -122,10 +127,10 @@ struct Chunk {
 }
 
 /// The two texts, and the entry whose chunks are still coming.
-struct Metadata<'scope> {
-    toc: Stream<'scope>,
+struct Metadata<'scope, 'env> {
+    toc: Stream<'scope, 'env>,
     toc_writer: toc::Writer,
-    tar_split: Stream<'scope>,
+    tar_split: Stream<'scope, 'env>,
     tar_split_writer: tar_split::Writer,
     open: Option<toc::Entry>,
     chunks: Vec<Chunk>,
@@ -133,13 +138,13 @@ struct Metadata<'scope> {
     chunk_count: u64,
 }
 
-impl<'scope> Metadata<'scope> {
-    fn new<'env>(scope: &'scope thread::Scope<'scope, 'env>, level: i32) -> Self {
-        let mut toc = Stream::new(scope, level);
+impl<'scope, 'env> Metadata<'scope, 'env> {
+    fn new(scope: &'scope thread::Scope<'scope, 'env>, levels: Levels) -> Self {
+        let mut toc = Stream::new(scope, levels);
         Self {
             toc_writer: toc::Writer::begin(&mut toc.text),
             toc,
-            tar_split: Stream::new(scope, level),
+            tar_split: Stream::new(scope, levels),
             tar_split_writer: tar_split::Writer::new(),
             open: None,
             chunks: Vec::new(),
@@ -213,7 +218,7 @@ impl<'scope> Metadata<'scope> {
     }
 }
 
-fn write_tail<W: Write>(out: &mut Output<W>, metadata: Metadata<'_>) -> Result<Chunked, EncodeError> {
+fn write_tail<W: Write>(out: &mut Output<'_, W>, metadata: Metadata<'_, '_>) -> Result<Chunked, EncodeError> {
     let Metadata { mut toc, toc_writer, tar_split, entries, chunk_count, .. } = metadata;
     let tar_split = tar_split.finish();
     toc_writer.end(&mut toc.text, tar_split.digest);

@@ -210,7 +210,7 @@ mod tests {
     use crate::zstd::codec::FrameCompressor;
 
     fn read_all(text: &[u8], declared: u64) -> Result<Vec<Line>, TarSplitError> {
-        let compressed = FrameCompressor::new(3).compress(text);
+        let compressed = FrameCompressor::new().compress(text, 3);
         let mut reader = Reader::new(&compressed, declared);
         let mut lines = Vec::new();
         while let Some(line) = reader.next_line()? {

@@ -17,7 +17,13 @@ pub struct NewBlob {
     pub size: u64,
     /// Its annotations, unless it is plain zstd.
     pub annotations: Option<Annotations>,
+    /// What made it, for [`ENCODER`].
+    pub encoder: Option<String>,
 }
+
+/// The annotation that says what made a layer's blob, in the encoder's words, behind the blob's digest: who
+/// recompresses the layer and leaves foreign annotations alone does not make it lie.
+pub const ENCODER: &str = "io.github.chunkify.encoder";
 
 /// The descriptor of a layer that has a new blob: OCI's zstd type; annotations about the old blob go, all others stay.
 pub fn layer(old: &Descriptor, blob: &NewBlob) -> Descriptor {
@@ -29,6 +35,10 @@ pub fn layer(old: &Descriptor, blob: &NewBlob) -> Descriptor {
         Some(annotations) => annotations.apply(&mut new.annotations),
         None => annotations::strip(&mut new.annotations),
     }
+    match &blob.encoder {
+        Some(encoder) => new.annotations.insert(ENCODER.into(), format!("{} {encoder}", blob.digest)),
+        None => new.annotations.remove(ENCODER),
+    };
     new
 }
 
@@ -71,18 +81,20 @@ mod tests {
     #[test]
     fn a_layers_other_annotations_stay_and_stale_ones_go() {
         let mut old = Descriptor::new("application/vnd.docker.image.rootfs.diff.tar.gzip", Digest::of(b"old"), 3);
-        for key in [annotations::ESTARGZ_TOC_DIGEST, annotations::OLD_TOC_DIGEST, "org.example.kept"] {
+        for key in [annotations::ESTARGZ_TOC_DIGEST, annotations::OLD_TOC_DIGEST, ENCODER, "org.example.kept"] {
             old.annotations.insert(key.into(), "value".into());
         }
         let at = |offset| Position { offset, compressed: 1, uncompressed: 1 };
         let annotations =
             Annotations { toc_digest: Digest::of(b"toc"), positions: Positions { toc: at(8), tar_split: at(17) } };
-        let blob = NewBlob { digest: Digest::of(b"new"), size: 90, annotations: Some(annotations) };
+        let encoder = Some("level=3".to_owned());
+        let blob = NewBlob { digest: Digest::of(b"new"), size: 90, annotations: Some(annotations), encoder };
         let new = layer(&old, &blob);
         assert_eq!((new.media_type.as_str(), new.digest, new.size), (media_type::LAYER_ZSTD, blob.digest, 90));
-        assert_eq!(new.annotations.len(), 4);
+        assert_eq!(new.annotations.len(), 5);
+        assert_eq!(new.annotations[ENCODER], format!("{} level=3", blob.digest));
         assert_eq!(Annotations::parse(&new.annotations), Ok(annotations));
-        let plain = layer(&new, &NewBlob { annotations: None, ..blob });
+        let plain = layer(&new, &NewBlob { annotations: None, encoder: None, ..blob });
         assert_eq!(plain.annotations.into_keys().collect::<Vec<_>>(), ["org.example.kept"]);
     }
 }

@@ -6,7 +6,7 @@ mod pull;
 mod table;
 mod words;
 
-pub use convert::converted;
+pub use convert::{conversion_done, conversion_event, converted};
 pub use inspect::{image, layer};
 pub use pull::pulled;
 pub use words::{bytes, chain, percent, seconds, thousands};

@@ -24,25 +24,36 @@ pub struct FrameCompressor {
     scratch: Vec<u8>,
 }
 
+impl Default for FrameCompressor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl FrameCompressor {
-    /// A compressor at `level` (see [`LEVELS`]; out of range is clamped by the library).
-    pub fn new(level: i32) -> Self {
-        let mut context = CCtx::create();
-        context.set_parameter(CParameter::CompressionLevel(level)).expect("a level is accepted by a fresh context");
-        Self { context, scratch: Vec::new() }
+    /// A compressor that has made no frame yet.
+    pub fn new() -> Self {
+        Self { context: CCtx::create(), scratch: Vec::new() }
     }
 
-    /// `data` as one frame that states its content size and carries no checksum (digests do that job).
-    pub fn compress(&mut self, data: &[u8]) -> Vec<u8> {
+    /// `data` as one frame at `level` (see [`LEVELS`]; out of range is clamped by the library), which states its content size and carries
+    /// no checksum (digests do that job).
+    pub fn compress(&mut self, data: &[u8], level: i32) -> Vec<u8> {
+        self.begin(level);
         self.scratch.clear();
         self.scratch.reserve(zstd_safe::compress_bound(data.len()));
         self.context.compress2(&mut self.scratch, data).expect("the output has room for the bound");
         self.scratch.as_slice().to_vec()
     }
 
-    /// `len` zero bytes as one frame, without ever holding them.
-    pub fn compress_zeros(&mut self, len: u64) -> Vec<u8> {
+    fn begin(&mut self, level: i32) {
         self.context.reset(ResetDirective::SessionOnly).expect("a session can always be reset");
+        self.context.set_parameter(CParameter::CompressionLevel(level)).expect("no frame has begun");
+    }
+
+    /// `len` zero bytes as one frame, without ever holding them.
+    pub fn compress_zeros(&mut self, len: u64, level: i32) -> Vec<u8> {
+        self.begin(level);
         self.context.set_pledged_src_size(Some(len)).expect("no frame has begun");
         let zeros = vec![0; 64 << 10];
         let mut out = Vec::with_capacity(1 << 10);
@@ -186,12 +197,12 @@ mod tests {
 
     #[test]
     fn frames_decode_alone_and_together() {
-        let mut compressor = FrameCompressor::new(3);
-        let first = compressor.compress(b"hello hello hello");
-        let zeros = compressor.compress_zeros(1_000_000);
+        let mut compressor = FrameCompressor::new();
+        let first = compressor.compress(b"hello hello hello", 3);
+        let zeros = compressor.compress_zeros(1_000_000, 9);
         assert_eq!(decompress(&first, 100).unwrap(), b"hello hello hello");
         assert_eq!(decompress(&zeros, 1 << 20).unwrap(), vec![0; 1_000_000]);
-        assert_eq!(compressor.compress(b"hello hello hello"), first, "frames do not depend on what came before");
+        assert_eq!(compressor.compress(b"hello hello hello", 3), first, "frames do not depend on what came before");
         let mut all = first.clone();
         all.extend(frames::skippable_header(2).unwrap());
         all.extend(b"xx");
@@ -201,7 +212,7 @@ mod tests {
 
     #[test]
     fn refuses_short_long_and_foreign_streams() {
-        let frame = FrameCompressor::new(3).compress(&[7; 5000]);
+        let frame = FrameCompressor::new().compress(&[7; 5000], 3);
         let short = decompress(&frame[..frame.len() - 1], 10_000).unwrap_err();
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
         assert!(decompress(&frame, 4999).unwrap_err().to_string().contains("more than 4999"));

@@ -1,0 +1,152 @@
+//! What shapes a blob: the same settings and the same tar give the same bytes.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::cut::Policy;
+use crate::zstd::codec;
+
+/// Everything that shapes a blob beside the tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The zstd level of data frames, [`codec::LEVELS`].
+    pub level: i32,
+    /// How table of contents and tar-split are compressed.
+    pub metadata: Levels,
+    /// Where payloads are cut.
+    pub cut: Policy,
+}
+
+/// zstd levels by the length of what is compressed, see [`codec::LEVELS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Levels {
+    /// For what has at least `short_below` bytes.
+    pub long: i32,
+    /// For what is shorter.
+    pub short: i32,
+    /// In bytes, uncompressed.
+    pub short_below: u64,
+}
+
+impl Levels {
+    /// The level for `len` bytes.
+    pub const fn of(&self, len: u64) -> i32 {
+        if len < self.short_below { self.short } else { self.long }
+    }
+}
+
+impl Settings {
+    /// The default level: where a further one costs more time than it saves bytes (`spec-notes/measurements.md`).
+    pub const LEVEL: i32 = 6;
+
+    /// Frames at one zstd level, and what goes with it.
+    pub const fn at(level: i32) -> Self {
+        // Every pull fetches the metadata. While it is small, compressing it well costs nothing; a large one must keep up with the data.
+        let long = if level > 9 { level } else { 9 };
+        Self { level, metadata: Levels { long, short: 19, short_below: 128 << 10 }, cut: Policy::SCALED }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::at(Self::LEVEL)
+    }
+}
+
+/// What made a blob, as it is written beside it: whoever has the same chunkify, the same zstd and these settings can make the same frames
+/// from the same files again.
+///
+/// Its text is words of the form `name=value`, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// Version of chunkify.
+    pub chunkify: String,
+    /// Version of the zstd library.
+    pub zstd: String,
+    /// What shaped the blob.
+    pub settings: Settings,
+}
+
+impl Recipe {
+    /// What this program makes of `settings`.
+    pub fn of(settings: &Settings) -> Self {
+        let (chunkify, zstd) = (env!("CARGO_PKG_VERSION").into(), codec::library_version().into());
+        Self { chunkify, zstd, settings: *settings }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { level, metadata, cut } = &self.settings;
+        write!(f, "chunkify={} zstd={} level={level} metadata={metadata} cut={cut}", self.chunkify, self.zstd)
+    }
+}
+
+impl fmt::Display for Levels {
+    /// `6<1048576:3`: level 6 below that many bytes, level 3 from there on.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}<{}:{}", self.short, self.short_below, self.long)
+    }
+}
+
+/// A text that is no recipe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the words of an encoder's recipe")]
+pub struct RecipeError;
+
+impl FromStr for Levels {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let (short, rest) = text.split_once('<').ok_or(RecipeError)?;
+        let (short_below, long) = rest.split_once(':').ok_or(RecipeError)?;
+        let level = |text: &str| text.parse().map_err(|_| RecipeError);
+        Ok(Self {
+            long: level(long)?,
+            short: level(short)?,
+            short_below: short_below.parse().map_err(|_| RecipeError)?,
+        })
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = RecipeError;
+
+    fn from_str(text: &str) -> Result<Self, RecipeError> {
+        let mut words = text.split(' ');
+        let mut word = |name: &str| {
+            let (found, value) = words.next()?.split_once('=')?;
+            (found == name).then_some(value)
+        };
+        let mut next = |name| word(name).ok_or(RecipeError);
+        let (chunkify, zstd) = (next("chunkify")?.into(), next("zstd")?.into());
+        let level = next("level")?.parse().map_err(|_| RecipeError)?;
+        let metadata = next("metadata")?.parse()?;
+        let cut = next("cut")?.parse().map_err(|_| RecipeError)?;
+        if words.next().is_some() {
+            return Err(RecipeError);
+        }
+        Ok(Self { chunkify, zstd, settings: Settings { level, metadata, cut } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recipes_read_as_they_are_written() {
+        let fixed = Settings { cut: Policy::with_average(65536).unwrap(), ..Settings::at(-5) };
+        for settings in [Settings::default(), Settings::at(19), fixed] {
+            let recipe = Recipe::of(&settings);
+            assert_eq!(recipe.to_string().parse(), Ok(recipe));
+        }
+        let text = Recipe::of(&Settings::default()).to_string();
+        assert!(text.ends_with("level=6 metadata=19<131072:9 cut=scaled:65536:262144:32768:1048576:4096"), "{text}");
+        for bad in
+            ["", "chunkify=1", &text[..text.len() - 6], &format!("{text} more=1"), &text.replace("level", "data")]
+        {
+            assert_eq!(bad.parse::<Recipe>(), Err(RecipeError), "{bad}");
+        }
+    }
+}
