@@ -46,22 +46,30 @@ pub fn run(
         let mut metadata = Metadata::new(scope, levels);
         let mut why = None;
         for step in steps {
-            match step {
-                Step::Abandon(reason) => why = why.or(Some(reason)),
+            let said = match step {
+                Step::Abandon(reason) => {
+                    why = why.or(Some(reason));
+                    continue;
+                }
                 Step::Frame(pending) => {
                     out.frame(pending)?;
+                    continue;
                 }
-                Step::Entry { entry, segment } => metadata.begin(*entry, &segment),
                 Step::Chunk { frame, len, zeros } => {
                     let at = out.position;
                     let frame = out.frame(frame)?;
-                    metadata.chunk(Chunk { at, end: out.position, len, zeros, digest: frame.digest, crc: frame.crc });
+                    Said::Chunk(Chunk { at, end: out.position, len, zeros, digest: frame.digest, crc: frame.crc })
                 }
-                Step::PayloadEnd { sums } => metadata.end(sums.and_then(|sums| sums.recv().ok())),
-                Step::Trailer(segment) => metadata.trailer(&segment),
+                Step::Entry { entry, segment } => Said::Entry(entry, segment),
+                Step::PayloadEnd { sums } => Said::PayloadEnd(sums.and_then(|sums| sums.recv().ok())),
+                Step::Trailer(segment) => Said::Trailer(segment),
+            };
+            if why.is_none() {
+                metadata.take(said);
+                why = metadata.too_large();
             }
         }
-        let form = match why.or_else(|| metadata.too_large()) {
+        let form = match why {
             Some(why) => Form::Plain(why),
             None => Form::Chunked(Box::new(write_tail(&mut out, metadata)?)),
         };
@@ -116,6 +124,14 @@ impl<W: Write> Output<'_, W> {
     }
 }
 
+/// What the metadata have to say.
+enum Said {
+    Entry(Box<toc::Entry>, Vec<u8>),
+    Chunk(Chunk),
+    PayloadEnd(Option<FileSums>),
+    Trailer(Vec<u8>),
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
     at: u64,
@@ -153,6 +169,18 @@ impl<'scope, 'env> Metadata<'scope, 'env> {
         }
     }
 
+    fn take(&mut self, said: Said) {
+        match said {
+            Said::Entry(entry, segment) => self.begin(*entry, &segment),
+            Said::Chunk(chunk) => {
+                self.chunks.push(chunk);
+                self.chunk_count += 1;
+            }
+            Said::PayloadEnd(sums) => self.end(sums),
+            Said::Trailer(segment) => self.trailer(&segment),
+        }
+    }
+
     fn begin(&mut self, entry: toc::Entry, segment: &[u8]) {
         self.entries += 1;
         self.tar_split_writer.segment(&mut self.tar_split.text, segment);
@@ -164,11 +192,6 @@ impl<'scope, 'env> Metadata<'scope, 'env> {
             self.toc.flow();
         }
         self.tar_split.flow();
-    }
-
-    fn chunk(&mut self, chunk: Chunk) {
-        self.chunks.push(chunk);
-        self.chunk_count += 1;
     }
 
     fn end(&mut self, sums: Option<FileSums>) {
