@@ -40,7 +40,7 @@ interop:
 	tests/interop/run.sh
 
 bench: build
-	python3 tests/bench.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
+	python3 tests/bench/run.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
 peers: $(PEERS)/registry-$(DISTRIBUTION)
 
