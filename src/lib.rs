@@ -152,6 +152,7 @@ pub mod store;
 // Rank 5: runs.
 pub mod convert;
 pub mod inspect;
+pub mod local;
 pub mod pull;
 pub mod push;
 pub mod serve;

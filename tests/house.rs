@@ -15,6 +15,7 @@ const RANKS: &[&[&str]] = &[
     &["encode", "image", "plan"],
     &["registry", "store"],
     &["source", "serve"],
+    &["local"],
     &["convert", "inspect", "pull", "push"],
     &["verify"],
     &["report"],

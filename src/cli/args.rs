@@ -117,6 +117,12 @@ pub struct PullArgs {
     /// The store: an OCI image layout, made when it is not there
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
+    /// Another layout whose blobs may be copied from, such as the system's; repeatable
+    #[arg(long, value_name = "oci:DIR", value_parser = layout_folder)]
+    pub seed: Vec<PathBuf>,
+    /// When the pull fails, remove what was fetched rather than keep it for the next attempt
+    #[arg(long)]
+    pub discard_unfinished: bool,
     /// Which image of an index [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all_platforms")]
     pub platform: Option<PlatformFilter>,
@@ -144,6 +150,13 @@ fn reference(text: &str) -> Result<Reference, String> {
             Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into())
         }
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn layout_folder(text: &str) -> Result<PathBuf, String> {
+    match text.parse() {
+        Ok(Location::Layout { dir, name: None }) => Ok(dir),
+        _ => Err("name a layout, oci:DIR".into()),
     }
 }
 

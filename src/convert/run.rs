@@ -256,7 +256,7 @@ impl Run<'_> {
     }
 
     async fn copy(&self, blob: &Descriptor) -> Result<(), ConvertError> {
-        if self.layout.blob_size(&blob.digest)?.is_some() {
+        if self.layout.claim(&blob.digest)? == Some(blob.size) {
             return Ok(());
         }
         let mut file = self.source.blob(blob).await?;

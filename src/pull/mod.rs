@@ -6,7 +6,6 @@
 mod assemble;
 mod known;
 mod layer;
-mod local;
 mod outcome;
 mod run;
 
