@@ -151,6 +151,7 @@ pub mod store;
 
 // Rank 5: runs.
 pub mod convert;
+pub mod housekeeping;
 pub mod inspect;
 pub mod local;
 pub mod pull;

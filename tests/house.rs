@@ -17,7 +17,7 @@ const RANKS: &[&[&str]] = &[
     &["source", "serve"],
     &["local"],
     &["convert", "inspect", "pull", "push"],
-    &["verify"],
+    &["housekeeping", "verify"],
     &["report"],
     &["cli"],
 ];

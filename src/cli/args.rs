@@ -9,6 +9,8 @@ use crate::image::PlatformFilter;
 use crate::registry::Reference;
 use crate::source::Location;
 
+use super::store_args::StoreArgs;
+
 /// Writes OCI layers as zstd:chunked, pulls them in part, and counts the bytes.
 ///
 /// Images are named oci:DIR[:NAME] (an OCI image layout) or docker://HOST/REPOSITORY[:TAG|@DIGEST] (a registry).
@@ -38,6 +40,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Offer a layout's images to pull, for demos and tests; for production use a registry such as zot or quay
     Serve(ServeArgs),
+    /// Look after a store: what is in it, what can go, what is damaged
+    Store(StoreArgs),
 }
 
 /// How registries are spoken to.
@@ -143,7 +147,7 @@ pub struct PullArgs {
     pub registry: RegistryArgs,
 }
 
-fn reference(text: &str) -> Result<Reference, String> {
+pub fn reference(text: &str) -> Result<Reference, String> {
     match text.parse() {
         Ok(Location::Registry(reference)) => Ok(reference),
         Ok(Location::Layout { .. }) => {

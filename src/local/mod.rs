@@ -30,6 +30,13 @@ pub struct LocalBlob {
     claims: Option<Descriptor>,
 }
 
+impl LocalBlob {
+    /// Whether a manifest says that it is zstd:chunked.
+    pub fn is_claimed(&self) -> bool {
+        self.claims.is_some()
+    }
+}
+
 /// All blobs that frames can be copied from.
 #[derive(Debug)]
 pub struct LocalFrames {
@@ -66,6 +73,18 @@ impl LocalFrames {
             }
         }
         Ok(Self { layouts, blobs })
+    }
+
+    /// Gathers every blob of a store, whatever it may be.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store itself cannot be read.
+    pub fn every_blob(store: &Layout) -> Result<Self, StoreError> {
+        let mut all = Self::gather(store, &[])?;
+        let seen: BTreeSet<Digest> = all.blobs.iter().map(|blob| blob.digest).collect();
+        let others = store.all_blobs()?.into_iter().filter(|(digest, _)| !seen.contains(digest));
+        all.blobs.extend(others.map(|(digest, there)| LocalBlob { digest, there, layout: 0, claims: None }));
+        Ok(all)
     }
 
     /// Tells for every wanted frame that is here where it is. A blob whose frames cannot be told is left out, and the log says why: a pull

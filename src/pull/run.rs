@@ -200,17 +200,7 @@ impl Planned {
     }
 
     fn line(&self, arrived: Arrived) -> LayerReport {
-        let by_cause = self.ledger.bytes();
-        LayerReport {
-            digest: self.layer.digest,
-            size: self.layer.size,
-            mode: arrived.mode,
-            reason: arrived.reason,
-            reused_bytes: arrived.reused_bytes,
-            fetched_bytes: by_cause.total(),
-            requests: self.ledger.requests(),
-            by_cause,
-        }
+        LayerReport::of(&self.layer, arrived, &self.ledger)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use crate::digest::Digest;
 
 use super::files::{self, Lock, Scratch, doing};
-use super::{Layout, StoreError};
+use super::{FrameIndex, Layout, Shelf, StoreError};
 
 /// The notes of one run.
 #[derive(Debug, Default)]
@@ -97,6 +97,7 @@ impl Collecting {
     /// [`StoreError::Io`].
     pub fn remove_blob(&self, digest: &Digest) -> Result<(), StoreError> {
         debug_assert!(!self.leased.contains(digest), "a running process needs it");
+        FrameIndex::remove(&self.layout, Shelf::Own, digest)?;
         self.layout.files().remove(&self.layout.blob_path(digest))
     }
 
