@@ -44,17 +44,21 @@ impl BlobWriter {
     }
 }
 
+impl BlobWriter {
+    fn failed(&self, source: io::Error) -> io::Error {
+        StoreError::io("write a blob in", self.layout.root(), source).into_io()
+    }
+}
+
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes);
-        let count =
-            written.map_err(|source| StoreError::io("write a blob in", self.layout.root(), source).into_io())?;
+        let count = self.file.write(bytes).map_err(|source| self.failed(source))?;
         self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(|source| self.failed(source))
     }
 }

@@ -18,17 +18,21 @@ const PLAIN: GcOptions =
 
 /// Puts an image of such layers into a layout: manifest, config, layers.
 fn image(layout: &Layout, layers: &[&[u8]], more: serde_json::Value) -> Descriptor {
+    // A run of its own, or all of it would be kept as long as the layout is open.
+    let run = layout.for_run();
     let blob = |bytes: &[u8], kind: &str| {
-        let digest = layout.put_blob(bytes).unwrap();
+        let digest = run.put_blob(bytes).unwrap();
         json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
     };
-    let config = blob(format!("{layers:?}").as_bytes(), media_type::CONFIG);
+    let diff_ids: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let config = json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config = blob(config.to_string().as_bytes(), media_type::CONFIG);
     let layers: Vec<_> = layers.iter().map(|layer| blob(layer, media_type::LAYER_TAR)).collect();
     let mut manifest =
         json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": layers});
     manifest.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let bytes = manifest.to_string().into_bytes();
-    Descriptor::new(media_type::MANIFEST, layout.put_blob(&bytes).unwrap(), bytes.len() as u64)
+    Descriptor::new(media_type::MANIFEST, run.put_blob(&bytes).unwrap(), bytes.len() as u64)
 }
 
 fn empty(folder: &tempfile::TempDir) -> Layout {
@@ -48,7 +52,7 @@ fn what_is_shared_and_what_is_not() {
         let image = image(&layout, &layers, json!({}));
         layout.set_image(name, image).unwrap();
     }
-    layout.put_blob(b"nobody's").unwrap();
+    layout.for_run().put_blob(b"nobody's").unwrap();
     let listing = housekeeping::list(&layout).unwrap();
     let [first, second] = &listing.images[..] else { panic!("two images") };
     assert_eq!((first.shared, second.shared), (1000, 1000));
@@ -81,18 +85,18 @@ fn the_last_of_each_repository_stay_and_signatures_follow_their_images() {
     let layout = empty(&folder);
     for at in 0..4_u8 {
         for repository in ["host:5000/app", "other"] {
-            let image = image(&layout, &[&[at; 10], repository.as_bytes()], json!({}));
+            let image = image(&layout, &[&[at; 512], &[repository.len().to_le_bytes()[0]; 512]], json!({}));
             layout.set_image(&format!("{repository}:{at}"), image.clone()).unwrap();
             if repository == "other" {
                 // One signature by subject, one by name.
                 let subject = json!({"mediaType": image.media_type, "digest": image.digest, "size": image.size});
-                let signature = self::image(&layout, &[&[100 + at; 3]], json!({"subject": subject}));
-                let by_name = self::image(&layout, &[&[200 + at; 3]], json!({}));
+                let signature = self::image(&layout, &[&[100 + at; 512]], json!({"subject": subject}));
+                let by_name = self::image(&layout, &[&[200 + at; 512]], json!({}));
                 layout.set_image(&format!("other:sha256-{}.sig", image.digest.hex()), by_name).unwrap();
                 layout.set_image(&format!("signature of {at}"), signature).unwrap();
             }
         }
-        let bare = image(&layout, &[&[at; 20]], json!({}));
+        let bare = image(&layout, &[&[at; 1024]], json!({}));
         layout.set_image(&format!("bare{at}"), bare).unwrap();
     }
     let before = (names(&layout), layout.all_blobs().unwrap());
@@ -135,7 +139,7 @@ fn nothing_goes_while_a_document_cannot_be_read() {
     let layout = empty(&folder);
     let image = image(&layout, &[b"layer"], json!({}));
     layout.set_image("app:1", image.clone()).unwrap();
-    layout.put_blob(b"nobody's, or the damaged document's").unwrap();
+    layout.for_run().put_blob(b"nobody's, or the damaged document's").unwrap();
     let path = layout.blob_path(&image.digest);
     let good = fs::read(&path).unwrap();
     let mut bad = good.clone();
@@ -158,13 +162,13 @@ fn what_documents_name_in_unknown_ways_stays() {
     let folder = folder();
     let layout = empty(&folder);
     let [blob, child] =
-        [b"a blob of an artifact", b"of another kind......"].map(|bytes| layout.put_blob(bytes).unwrap());
+        [b"a blob of an artifact", b"of another kind......"].map(|bytes| layout.for_run().put_blob(bytes).unwrap());
     let artifact = json!({
         "mediaType": "application/vnd.oci.artifact.manifest.v1+json",
         "blobs": [{"mediaType": "x", "digest": blob, "size": 21}], "also": {"see": [{"digest": child}]},
     });
     let bytes = artifact.to_string().into_bytes();
-    let digest = layout.put_blob(&bytes).unwrap();
+    let digest = layout.for_run().put_blob(&bytes).unwrap();
     let kind = "application/vnd.oci.artifact.manifest.v1+json";
     layout.set_image("artifact", Descriptor::new(kind, digest, bytes.len() as u64)).unwrap();
     assert_eq!(housekeeping::collect(&layout, &PLAIN).unwrap().blobs, 0);

@@ -14,4 +14,5 @@ mod kills;
 mod layout;
 mod power;
 mod repair;
+mod scale;
 mod together;

@@ -43,7 +43,7 @@ fn after_every_step(run: Run) {
         }
     }
     println!("{run:?}: the power went after each of {} steps, in {} different states", steps.len(), seen.len());
-    assert!(steps.len() > 5, "{run:?} has only {} steps: they pass by the watch", steps.len());
+    assert!(steps.len() > 4, "{run:?} has only {} steps: they pass by the watch", steps.len());
     assert!(fs::read_dir(work.path()).unwrap().count() == 1);
 }
 

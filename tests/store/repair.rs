@@ -21,7 +21,7 @@ type Damage = fn(&Path);
 
 /// What can happen to a layer that is larger than a few kilobytes.
 const DAMAGES: [(&str, Damage); 4] = [
-    ("flipped bits", |path| flip(path, &[3000, 60_000])),
+    ("flipped bits", |path| flip(path, &[10_000, 70_000])),
     ("flipped bits in the tail", |path| {
         flip(path, &[usize::try_from(fs::metadata(path).unwrap().len()).unwrap() - 400])
     }),
