@@ -203,7 +203,7 @@ pub fn convert_from(source: &Path, store: &Path, tag: &str, files: Files) -> Res
     let source = Source::open(&location, &client()).map_err(words)?;
     let cut = Policy::with_average(16 << 10).unwrap();
     let work = LayerWork { settings: Settings { cut, ..Settings::default() }, force: false, strict: false };
-    let options = convert::Options { work, platforms: Vec::new() };
+    let options = convert::Options { work, platforms: Vec::new(), threads: 2, memory: 16 << 20 };
     let converted = wait(convert::convert(&source, &layout, &options, Arc::new(|_| {}))).map_err(words)?;
     layout.set_image(tag, converted.root).map_err(words)
 }
