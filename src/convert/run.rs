@@ -198,10 +198,7 @@ impl Run<'_> {
     async fn layers(&self, plan: &Plan) -> Result<Vec<ConvertedLayer>, ConvertError> {
         let runs = plan.layers.iter().map(|planned| async move {
             let done = self.layer(planned).await;
-            done.map_err(|error| {
-                self.shared.stopped.store(true, Ordering::Relaxed);
-                error
-            })
+            done.inspect_err(|_| self.shared.stopped.store(true, Ordering::Relaxed))
         });
         let mut runs = stream::iter(runs).buffered(LAYERS_AT_ONCE);
         let (mut layers, mut failed) = (Vec::new(), None);

@@ -170,7 +170,7 @@ impl World {
         let blobs = |dir: &Path| fs::read_dir(dir.join("blobs/sha256")).unwrap().count();
         match run {
             Run::PullFirst | Run::PullUpdate => {
-                assert_eq!(names, [name.clone()], "{run:?}");
+                assert_eq!(names, std::slice::from_ref(&name), "{run:?}");
                 let new = Layout::open(&self.converted()).unwrap().resolve(Some("new")).unwrap();
                 assert_eq!(Layout::open(store).unwrap().resolve(Some(&name)).unwrap().digest, new.digest);
             }

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_copied_is_what_was_there() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes: Vec<u8> = (0..40_000_u32).map(|at| (at * 7 >> 3).to_le_bytes()[0]).collect();
+        let bytes: Vec<u8> = (0..40_000_u32).map(|at| ((at * 7) >> 3).to_le_bytes()[0]).collect();
         let file = |name: &str| {
             File::options().create(true).truncate(false).read(true).write(true).open(folder.path().join(name)).unwrap()
         };

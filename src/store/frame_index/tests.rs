@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "tests are shells")]
+
 use std::fs;
 
 use super::*;
