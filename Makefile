@@ -7,7 +7,7 @@ DISTRIBUTION := v3.1.2
 OLD ?=
 NEW ?=
 
-.PHONY: help build demo test unit check interop bench peers clean
+.PHONY: help build demo test unit check interop bench reflink peers clean
 
 help:
 	@echo 'make demo [OLD=… NEW=…]  convert, serve, pull an image and its update, show both ledgers'
@@ -16,6 +16,7 @@ help:
 	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
 	@echo 'make interop             both ways with the reference implementation (root, Go)'
 	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
+	@echo 'make reflink [OLD=… NEW=…]  disk use of pulls on XFS and btrfs (root, xfsprogs, btrfs-progs)'
 	@echo 'make peers               the registries that the tests run against'
 
 build:
@@ -41,6 +42,9 @@ interop:
 
 bench: build
 	python3 tests/bench/run.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
+
+reflink: build
+	tests/reflink.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
 peers: $(PEERS)/registry-$(DISTRIBUTION)
 

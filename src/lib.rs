@@ -151,7 +151,9 @@ pub mod store;
 
 // Rank 5: runs.
 pub mod convert;
+pub mod housekeeping;
 pub mod inspect;
+pub mod local;
 pub mod pull;
 pub mod push;
 pub mod serve;

@@ -15,8 +15,9 @@ const RANKS: &[&[&str]] = &[
     &["encode", "image", "plan"],
     &["registry", "store"],
     &["source", "serve"],
+    &["local"],
     &["convert", "inspect", "pull", "push"],
-    &["verify"],
+    &["housekeeping", "verify"],
     &["report"],
     &["cli"],
 ];

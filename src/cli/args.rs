@@ -9,6 +9,8 @@ use crate::image::PlatformFilter;
 use crate::registry::Reference;
 use crate::source::Location;
 
+use super::store_args::StoreArgs;
+
 /// Writes OCI layers as zstd:chunked, pulls them in part, and counts the bytes.
 ///
 /// Images are named oci:DIR[:NAME] (an OCI image layout) or docker://HOST/REPOSITORY[:TAG|@DIGEST] (a registry).
@@ -38,6 +40,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Offer a layout's images to pull, for demos and tests; for production use a registry such as zot or quay
     Serve(ServeArgs),
+    /// Look after a store: what is in it, what can go, what is damaged
+    Store(StoreArgs),
 }
 
 /// How registries are spoken to.
@@ -117,6 +121,12 @@ pub struct PullArgs {
     /// The store: an OCI image layout, made when it is not there
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
+    /// Another layout whose blobs may be copied from, such as the system's; repeatable
+    #[arg(long, value_name = "oci:DIR", value_parser = layout_folder)]
+    pub seed: Vec<PathBuf>,
+    /// When the pull fails, remove what was fetched rather than keep it for the next attempt
+    #[arg(long)]
+    pub discard_unfinished: bool,
     /// Which image of an index [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", conflicts_with = "all_platforms")]
     pub platform: Option<PlatformFilter>,
@@ -137,13 +147,20 @@ pub struct PullArgs {
     pub registry: RegistryArgs,
 }
 
-fn reference(text: &str) -> Result<Reference, String> {
+pub fn reference(text: &str) -> Result<Reference, String> {
     match text.parse() {
         Ok(Location::Registry(reference)) => Ok(reference),
         Ok(Location::Layout { .. }) => {
             Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into())
         }
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn layout_folder(text: &str) -> Result<PathBuf, String> {
+    match text.parse() {
+        Ok(Location::Layout { dir, name: None }) => Ok(dir),
+        _ => Err("name a layout, oci:DIR".into()),
     }
 }
 

@@ -9,6 +9,8 @@ mod progress;
 mod pull;
 mod push;
 mod serve;
+mod store;
+mod store_args;
 mod verify;
 mod version;
 
@@ -48,6 +50,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => inspect::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Store(args) => store::run(args.command).await,
     }
 }
 

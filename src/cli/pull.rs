@@ -19,12 +19,16 @@ use super::progress;
 
 pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
     let client = super::client(&args.registry)?;
-    let layout = Layout::open_or_create(&args.store)?;
+    let mut layout = Layout::open_or_create(&args.store)?;
+    if args.discard_unfinished {
+        layout = layout.discarding_unfinished();
+    }
     let options = Options {
         platform: args.platform.unwrap_or_else(PlatformFilter::host),
         all_platforms: args.all_platforms,
         max_wire_bytes: args.max_wire_bytes,
         dry_run: args.dry_run,
+        seeds: args.seed.iter().map(|seed| Layout::open(seed)).collect::<Result<_, _>>()?,
     };
     let bar = progress::bar(0, format!("pulling {}", args.reference));
     let shown = bar.clone();

@@ -119,6 +119,12 @@ pub fn convert(
     diff_id: Digest,
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
+    let shape = records::shape(&old.digest, &Recipe::of(&work.settings));
+    let _work = layout.work_on(&shape.hex(), "it converts a layer that is wanted here too")?;
+    // Whoever waited for another process that converts the same layer finds it remembered.
+    if let Some(outcome) = remembered(layout, work, old, diff_id)? {
+        return Ok(outcome);
+    }
     if !work.force {
         match current(old, &blob) {
             Ok(annotations) => return keep(layout, shared, old, &blob, diff_id, annotations, progress),

@@ -32,14 +32,19 @@ pub struct Remembered {
 
 /// The name of a record: whatever shapes the blob is in it.
 fn name(layer: &Digest, recipe: &Recipe) -> String {
-    format!("converted/{}", Digest::of(format!("{layer} {recipe}").as_bytes()).hex())
+    format!("converted/{}", shape(layer, recipe).hex())
+}
+
+/// Stands for one piece of work: two processes that would do the same know it by this.
+pub fn shape(layer: &Digest, recipe: &Recipe) -> Digest {
+    Digest::of(format!("{layer} {recipe}").as_bytes())
 }
 
 /// What is remembered of a layer, when its blob is still there.
 pub fn recall(layout: &Layout, layer: &Digest, recipe: &Recipe) -> Option<Remembered> {
     let bytes = layout.read_private(&name(layer, recipe))?;
     let record: Record = serde_json::from_slice(&bytes).ok()?;
-    let there = layout.blob_size(&record.digest).ok()?;
+    let there = layout.claim(&record.digest).ok()?;
     if there != Some(record.size) {
         return None;
     }

@@ -198,10 +198,7 @@ impl Run<'_> {
     async fn layers(&self, plan: &Plan) -> Result<Vec<ConvertedLayer>, ConvertError> {
         let runs = plan.layers.iter().map(|planned| async move {
             let done = self.layer(planned).await;
-            done.map_err(|error| {
-                self.shared.stopped.store(true, Ordering::Relaxed);
-                error
-            })
+            done.inspect_err(|_| self.shared.stopped.store(true, Ordering::Relaxed))
         });
         let mut runs = stream::iter(runs).buffered(LAYERS_AT_ONCE);
         let (mut layers, mut failed) = (Vec::new(), None);
@@ -256,7 +253,7 @@ impl Run<'_> {
     }
 
     async fn copy(&self, blob: &Descriptor) -> Result<(), ConvertError> {
-        if self.layout.blob_size(&blob.digest)?.is_some() {
+        if self.layout.claim(&blob.digest)? == Some(blob.size) {
             return Ok(());
         }
         let mut file = self.source.blob(blob).await?;

@@ -7,14 +7,14 @@ use crate::digest::Digest;
 use crate::format::frame_map::FrameMap;
 use crate::image::Descriptor;
 use crate::ledger::{Cause, Ledger};
+use crate::local::{self, LocalFrames};
 use crate::plan::missing::{self, Known, Plan};
 use crate::registry::{RegistryError, SpanSink};
 use crate::span::Span;
-use crate::store::{Layout, Partial, StoreError};
+use crate::store::{FrameIndex, Partial, Shelf, StoreError};
 
 use super::known;
 use super::layer::{LayerPlan, Place, Tiled};
-use super::local::{LocalFrames, index_of};
 use super::outcome::Mode;
 
 /// Why a planned layer did not arrive.
@@ -97,7 +97,7 @@ impl Work<'_> {
             },
         };
         let fetch = self.spans(&plan.missing, &sink);
-        let copy = copy(self.partial.clone(), self.place.local.clone(), plan.clone(), self.place.layout.clone());
+        let copy = copy(self.partial.clone(), self.place.local.clone(), plan.clone());
         let (fetch, copy) = tokio::join!(fetch, copy);
         match fetch {
             Ok(()) => {}
@@ -125,7 +125,8 @@ impl Work<'_> {
                 }
             }
         }
-        if let Err(why) = index_of(&map).save(&self.place.layout, &self.layer.digest) {
+        let Descriptor { digest, size, .. } = self.layer;
+        if let Err(why) = FrameIndex::save(&self.place.layout, Shelf::Own, digest, *size, local::records(&map)) {
             tracing::info!("a frame index is not kept: {why}");
         }
         let mode = if kept == 0 { Mode::Whole } else { Mode::Partial };
@@ -158,8 +159,9 @@ impl Work<'_> {
         let reused = wrong.iter().zip(&map.frames).filter(|(frame, _)| suspect(frame) && frame.1 != Known::Missing);
         let reused: u64 = reused.map(|(_, frame)| frame.span.len()).sum();
         let why = if any {
+            let from = self.damaged_sources(&wrong);
             format!(
-                "{} frames were damaged and {} bytes of them fetched again",
+                "{} frames were damaged{from} and {} bytes fetched again",
                 plan.missing_frames,
                 plan.missing_bytes()
             )
@@ -175,6 +177,23 @@ impl Work<'_> {
         };
         self.spans(&plan.missing, &sink).await?;
         Ok((reused, why))
+    }
+
+    /// Names the local blobs that wrong frames were copied from.
+    fn damaged_sources(&self, frames: &[(bool, Known)]) -> String {
+        let mut counts = std::collections::BTreeMap::new();
+        for (wrong, known) in frames {
+            if let (true, Known::Local(place)) = (wrong, known) {
+                *counts.entry(place.blob).or_insert(0) += 1;
+            }
+        }
+        let local = &self.place.local;
+        for (blob, count) in &counts {
+            let what = format!("{count} of its frames are not what they should be");
+            local::damaged(local.layout_of(*blob), &local.blobs[*blob].digest, &what);
+        }
+        let names: Vec<_> = counts.keys().map(|blob| local.blobs[*blob].digest.to_string()).collect();
+        if names.is_empty() { String::new() } else { format!(" in {}", names.join(" and ")) }
     }
 
     async fn whole(&self, reason: String, rest: Span, ranges: bool) -> Result<Arrived, LayerFailure> {
@@ -271,12 +290,7 @@ impl<F: Fn(Span, &mut dyn FnMut(Cause, u64)) + Send + Sync> SpanSink for TiledSi
 }
 
 /// Copies the local runs. The inner error is a local blob that failed; the rest was copied.
-async fn copy(
-    partial: Arc<Partial>,
-    local: Arc<LocalFrames>,
-    plan: Plan,
-    layout: Layout,
-) -> Result<Result<(), String>, LayerFailure> {
+async fn copy(partial: Arc<Partial>, local: Arc<LocalFrames>, plan: Plan) -> Result<Result<(), String>, LayerFailure> {
     let copied = tokio::task::spawn_blocking(move || {
         let mut failed = None;
         let mut open = std::collections::BTreeMap::new();
@@ -284,7 +298,7 @@ async fn copy(
             let digest = local.blobs[copy.from.blob].digest;
             let file = match open.entry(copy.from.blob) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-                std::collections::btree_map::Entry::Vacant(entry) => match layout.open_blob(&digest) {
+                std::collections::btree_map::Entry::Vacant(entry) => match local.open(copy.from.blob) {
                     Ok(file) => entry.insert(file),
                     Err(error) => {
                         failed = Some(error.to_string());

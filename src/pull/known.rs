@@ -1,33 +1,45 @@
-//! What is known of a blob's frames before anything is fetched.
+//! What is known of the frames of an image's layers before anything of them is fetched.
 
 use std::io::{self, Read};
 
 use crate::digest::Hasher;
 use crate::format::frame_map::{Frame, FrameMap};
-use crate::plan::missing::{Known, Place};
-use crate::store::{FrameKey, Partial};
+use crate::local::{self, LocalFrames};
+use crate::plan::missing::Known;
+use crate::store::{FrameKey, Partial, Wanted};
 use crate::zstd::codec::Decoder;
 
-use super::local::{LocalFrames, key};
+/// Looks every frame up in the unfinished blob that an earlier attempt left.
+pub fn kept(map: &FrameMap, partial: &Partial) -> Vec<Known> {
+    let known = |frame| if !partial.is_fresh() && is_right(partial, frame) { Known::Kept } else { Known::Missing };
+    map.frames.iter().map(known).collect()
+}
 
-/// Looks every frame up: in the unfinished blob that an earlier attempt left, then in the local blobs.
-pub fn known(map: &FrameMap, partial: &Partial, local: &LocalFrames) -> Vec<Known> {
-    let mut known = vec![Known::Missing; map.frames.len()];
-    if !partial.is_fresh() {
-        for (frame, known) in map.frames.iter().zip(&mut known) {
-            if is_right(partial, frame) {
-                *known = Known::Kept;
-            }
-        }
+/// Looks the missing frames of all layers up in the local blobs, whose indexes are read once for all of them.
+pub fn look_up(layers: &mut [(&FrameMap, &mut Vec<Known>)], local: &LocalFrames) {
+    let maps: Vec<&FrameMap> = layers.iter().map(|(map, _)| *map).collect();
+    let mut starts = vec![0];
+    for map in &maps {
+        starts.push(starts.last().copied().unwrap_or(0) + map.frames.len());
     }
-    let missing = |(at, frame): (usize, &Frame)| (known[at] == Known::Missing).then(|| (key(frame), at));
-    let mut wanted: Vec<(FrameKey, usize)> = map.frames.iter().enumerate().filter_map(missing).collect();
-    wanted.sort_unstable();
-    for (blob, candidate) in local.blobs.iter().enumerate() {
-        candidate.frames.find(&wanted, |&at, offset| known[at] = Known::Local(Place { blob, offset }));
-        wanted.retain(|&(_, at)| known[at] == Known::Missing);
-    }
-    known
+    // Frames are numbered through all layers.
+    let place = |number: usize| {
+        let layer = starts.partition_point(|start| *start <= number) - 1;
+        (layer, number - starts[layer])
+    };
+    let key_of = |number: usize| -> FrameKey {
+        let (layer, frame) = place(number);
+        local::key(&maps[layer].frames[frame])
+    };
+    let is_missing = |number: &usize| {
+        let (layer, frame) = place(*number);
+        layers[layer].1[frame] == Known::Missing
+    };
+    let mut wanted = Wanted::new((0..starts[maps.len()]).filter(is_missing), &key_of);
+    local.find(&mut wanted, |number, found| {
+        let (layer, frame) = place(number);
+        layers[layer].1[frame] = Known::Local(found);
+    });
 }
 
 /// Whether the unfinished blob holds a frame rightly: it decompresses to the content that the map says.

@@ -7,6 +7,7 @@ use crate::format::frame_map::{self, FrameMap, LayerError};
 use crate::format::tail::Tail;
 use crate::image::Descriptor;
 use crate::ledger::{Cause, Ledger};
+use crate::local::LocalFrames;
 use crate::plan::missing::{self, Known, Plan};
 use crate::plan::requests;
 use crate::registry::{Client, RegistryError, Repository};
@@ -14,7 +15,6 @@ use crate::span::Span;
 use crate::store::{Layout, Partial, StoreError};
 
 use super::known;
-use super::local::LocalFrames;
 
 /// What will be done for a layer.
 #[derive(Debug)]
@@ -93,21 +93,38 @@ pub struct Place {
     pub local: Arc<LocalFrames>,
 }
 
-/// Makes the plan of a layer; fetches its tail.
+/// Takes up a layer that is not in the store: its unfinished blob, which is nobody else's until the layer is here. `None` when it is
+/// there, or another process has finished it meanwhile. Layers must be taken up in the order of their digests, or two pulls could each
+/// wait for what the other has.
+///
+/// # Errors
+/// [`PlanFailure`].
+pub fn take_up(layout: &Layout, layer: &Descriptor) -> Result<Option<Partial>, PlanFailure> {
+    let is_there = || Ok::<_, StoreError>(layout.claim(&layer.digest)? == Some(layer.size));
+    if is_there()? {
+        return Ok(None);
+    }
+    Span::new(0, layer.size).ok_or(PlanFailure::Empty)?;
+    let partial = layout.partial(&layer.digest, layer.size)?;
+    if is_there()? {
+        partial.discard()?;
+        return Ok(None);
+    }
+    Ok(Some(partial))
+}
+
+/// Makes the plan of a layer that was taken up, but for [`look_up`]; fetches its tail.
 ///
 /// # Errors
 /// [`PlanFailure`]. A layer that cannot be tiled is no error: see [`LayerPlan::Whole`].
-pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<LayerPlan, PlanFailure> {
-    if place.layout.blob_size(&layer.digest)? == Some(layer.size) {
-        return Ok(LayerPlan::Present);
-    }
+pub async fn survey(
+    place: &Place,
+    layer: &Descriptor,
+    partial: Option<Partial>,
+    ledger: &Ledger,
+) -> Result<LayerPlan, PlanFailure> {
+    let Some(partial) = partial.map(Arc::new) else { return Ok(LayerPlan::Present) };
     let all = Span::new(0, layer.size).ok_or(PlanFailure::Empty)?;
-    let partial = open_partial(place, layer).await?;
-    if partial.is_finished() && place.layout.blob_size(&layer.digest)? == Some(layer.size) {
-        // Another process finished it while this one waited.
-        Arc::into_inner(partial).map_or(Ok(()), Partial::discard)?;
-        return Ok(LayerPlan::Present);
-    }
     let whole = |reason: String| LayerPlan::Whole { reason, partial: partial.clone(), rest: all, ranges: false };
     let (annotations, tail) = match claims(layer) {
         Ok(claims) => claims,
@@ -123,15 +140,15 @@ pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<
         Err(error) => return Err(error.into()),
     };
     partial.write_at(tail.span().start(), &bytes).map_err(PlanFailure::Write)?;
-    let (local, for_map) = (place.local.clone(), partial.clone());
+    let for_map = partial.clone();
     let checked = tokio::task::spawn_blocking(move || {
         let map = frame_map::check(&annotations, &tail, &bytes)?;
-        let known = known::known(&map, &for_map, &local);
+        let known = known::kept(&map, &for_map);
         Ok::<_, LayerError>((map, known))
     });
     match checked.await.map_err(PlanFailure::Worker)? {
         Ok((map, known)) => {
-            let plan = missing::plan(&map, &known);
+            let plan = Plan::default();
             Ok(LayerPlan::Tiled(Box::new(Tiled { map: Arc::new(map), known: Arc::new(known), plan, partial })))
         }
         Err(why) => match Span::new(0, tail.data_end()) {
@@ -141,10 +158,18 @@ pub async fn plan(place: &Place, layer: &Descriptor, ledger: &Ledger) -> Result<
     }
 }
 
-async fn open_partial(place: &Place, layer: &Descriptor) -> Result<Arc<Partial>, PlanFailure> {
-    let (layout, digest, size) = (place.layout.clone(), layer.digest, layer.size);
-    let opened = tokio::task::spawn_blocking(move || layout.partial(&digest, size));
-    Ok(Arc::new(opened.await.map_err(PlanFailure::Worker)??))
+/// Looks the frames of all layers up in what is here, and finishes their plans.
+pub fn look_up<'a>(plans: impl Iterator<Item = &'a mut LayerPlan>, local: &LocalFrames) {
+    let tiled = plans.filter_map(|plan| match plan {
+        LayerPlan::Tiled(tiled) => Some(&mut **tiled),
+        _ => None,
+    });
+    let mut tiled: Vec<&mut Tiled> = tiled.collect();
+    let mut layers: Vec<_> = tiled.iter_mut().map(|tiled| (&*tiled.map, Arc::make_mut(&mut tiled.known))).collect();
+    known::look_up(&mut layers, local);
+    for tiled in tiled {
+        tiled.plan = missing::plan(&tiled.map, &tiled.known);
+    }
 }
 
 /// Why a layer's own words rule a partial pull out.

@@ -6,10 +6,11 @@
 mod assemble;
 mod known;
 mod layer;
-mod local;
 mod outcome;
+mod restore;
 mod run;
 
 pub use layer::LayerPlan;
 pub use outcome::{LayerReport, Mode, Pulled, Wire};
+pub use restore::restore;
 pub use run::{Event, Options, PullError, Report, pull};

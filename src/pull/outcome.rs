@@ -3,7 +3,10 @@
 use serde::Serialize;
 
 use crate::digest::Digest;
-use crate::ledger::Bytes;
+use crate::image::Descriptor;
+use crate::ledger::{Bytes, Ledger};
+
+use super::assemble::Arrived;
 
 /// The version of the report's form.
 pub const SCHEMA: u32 = 1;
@@ -63,6 +66,23 @@ impl Mode {
             Self::Present => "present",
             Self::Partial => "partial",
             Self::Whole => "whole",
+        }
+    }
+}
+
+impl LayerReport {
+    /// The report of a layer that arrived.
+    pub(super) fn of(layer: &Descriptor, arrived: Arrived, ledger: &Ledger) -> Self {
+        let by_cause = ledger.bytes();
+        Self {
+            digest: layer.digest,
+            size: layer.size,
+            mode: arrived.mode,
+            reason: arrived.reason,
+            reused_bytes: arrived.reused_bytes,
+            fetched_bytes: by_cause.total(),
+            requests: ledger.requests(),
+            by_cause,
         }
     }
 }

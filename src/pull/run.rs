@@ -11,12 +11,12 @@ use crate::image::document::DocumentError;
 use crate::image::{Descriptor, Index, Manifest, PlatformFilter, media_type};
 use crate::ledger::{Bytes, Cause, Ledger};
 use crate::limits;
+use crate::local::LocalFrames;
 use crate::registry::{Client, Reference, RegistryError, Repository};
-use crate::store::{Layout, StoreError};
+use crate::store::{Layout, Partial, StoreError};
 
 use super::assemble::{self, Arrived, LayerFailure};
 use super::layer::{self, LayerPlan, Place, PlanFailure};
-use super::local::LocalFrames;
 use super::outcome::{LayerReport, Mode, Pulled, SCHEMA, Wire};
 
 /// What is pulled, and within which bounds.
@@ -30,6 +30,8 @@ pub struct Options {
     pub max_wire_bytes: Option<u64>,
     /// Plan, and stop before the first byte of payload.
     pub dry_run: bool,
+    /// Other layouts whose blobs frames may be copied from. They are not written to.
+    pub seeds: Vec<Layout>,
 }
 
 /// What a run tells while it goes on.
@@ -140,6 +142,7 @@ pub async fn pull(
     report: Report,
 ) -> Result<Pulled, PullError> {
     let started = std::time::Instant::now();
+    let layout = &layout.for_run();
     let run = Run { client, reference, repo: reference.repo(), layout, options, ledger: Ledger::new() };
     let (root, images) = run.documents().await?;
     let layers = layers_of(&images);
@@ -197,17 +200,7 @@ impl Planned {
     }
 
     fn line(&self, arrived: Arrived) -> LayerReport {
-        let by_cause = self.ledger.bytes();
-        LayerReport {
-            digest: self.layer.digest,
-            size: self.layer.size,
-            mode: arrived.mode,
-            reason: arrived.reason,
-            reused_bytes: arrived.reused_bytes,
-            fetched_bytes: by_cause.total(),
-            requests: self.ledger.requests(),
-            by_cause,
-        }
+        LayerReport::of(&self.layer, arrived, &self.ledger)
     }
 }
 
@@ -289,8 +282,18 @@ impl Run<'_> {
         if *size > limits::MANIFEST {
             return Err(wrong_size());
         }
-        if let Ok(bytes) = self.layout.read_blob(digest, limits::MANIFEST) {
-            return if bytes.len() as u64 == *size { Ok(bytes) } else { Err(wrong_size()) };
+        self.layout.keep([*digest])?;
+        let here = || self.layout.read_blob(digest, limits::MANIFEST).ok();
+        let checked = |bytes: Vec<u8>| if bytes.len() as u64 == *size { Ok(bytes) } else { Err(wrong_size()) };
+        if let Some(bytes) = here() {
+            return checked(bytes);
+        }
+        // Another process may be fetching it: then it is here when the wait is over.
+        let (layout, hex) = (self.layout.clone(), digest.hex());
+        let work = move || layout.work_on(&hex, "it fetches a document that is wanted here too");
+        let _work = tokio::task::spawn_blocking(work).await.map_err(PullError::Worker)??;
+        if let Some(bytes) = here() {
+            return checked(bytes);
         }
         let bytes = if media_type::is_manifest(media_type) || media_type::is_index(media_type) {
             self.client.manifest(&self.repo, &digest.to_string(), &self.ledger).await?.bytes
@@ -305,9 +308,9 @@ impl Run<'_> {
     }
 
     async fn place(&self) -> Result<Place, PullError> {
-        let layout = self.layout.clone();
-        let local =
-            tokio::task::spawn_blocking(move || LocalFrames::gather(&layout)).await.map_err(PullError::Worker)??;
+        let (layout, seeds) = (self.layout.clone(), self.options.seeds.clone());
+        let gathered = tokio::task::spawn_blocking(move || LocalFrames::gather(&layout, &seeds));
+        let local = gathered.await.map_err(PullError::Worker)??;
         Ok(Place {
             client: self.client.clone(),
             repo: self.repo.clone(),
@@ -318,14 +321,38 @@ impl Run<'_> {
 
     async fn plan(&self, place: &Place, layers: Vec<Descriptor>) -> Result<Vec<Planned>, PullError> {
         let of = layers.len();
-        let plans = layers.into_iter().enumerate().map(|(at, layer)| async move {
+        let taken = self.take_up(&layers).await?;
+        let plans = layers.into_iter().zip(taken).enumerate().map(|(at, (layer, partial))| async move {
             let ledger = Arc::new(Ledger::new());
             let digest = layer.digest;
-            let plan = layer::plan(place, &layer, &ledger).await;
+            let plan = layer::survey(place, &layer, partial, &ledger).await;
             let plan = plan.map_err(|source| PullError::Plan { number: at + 1, of, digest, source })?;
-            Ok(Planned { number: at + 1, of, layer, plan, ledger })
+            Ok::<_, PullError>(Planned { number: at + 1, of, layer, plan, ledger })
         });
-        stream::iter(plans).buffered(LAYERS_AT_ONCE).try_collect().await
+        let mut planned: Vec<Planned> = stream::iter(plans).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        let local = place.local.clone();
+        let looked_up = tokio::task::spawn_blocking(move || {
+            layer::look_up(planned.iter_mut().map(|planned| &mut planned.plan), &local);
+            planned
+        });
+        looked_up.await.map_err(PullError::Worker)
+    }
+
+    /// The unfinished blobs of all layers that are not here.
+    async fn take_up(&self, layers: &[Descriptor]) -> Result<Vec<Option<Partial>>, PullError> {
+        let (layout, of, layers) = (self.layout.clone(), layers.len(), layers.to_vec());
+        let taken = tokio::task::spawn_blocking(move || {
+            let mut order: Vec<usize> = (0..of).collect();
+            order.sort_by_key(|at| layers[*at].digest);
+            let mut taken: Vec<Option<Partial>> = layers.iter().map(|_| None).collect();
+            for at in order {
+                let (number, digest) = (at + 1, layers[at].digest);
+                let partial = layer::take_up(&layout, &layers[at]);
+                taken[at] = partial.map_err(|source| PullError::Plan { number, of, digest, source })?;
+            }
+            Ok(taken)
+        });
+        taken.await.map_err(PullError::Worker)?
     }
 
     async fn carry_out(

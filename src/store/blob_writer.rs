@@ -1,26 +1,30 @@
 //! Writing a blob whose name is known only at its end.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 use crate::digest::{Digest, Hasher};
 
-use super::StoreError;
-use super::files::{self, doing};
+use super::files::{OpenFile, Scratch, doing};
+use super::{Layout, StoreError};
 
 /// A blob being written to a temporary file. Dropped without [`BlobWriter::commit`], it leaves nothing.
 #[derive(Debug)]
 pub struct BlobWriter {
-    file: io::BufWriter<tempfile::NamedTempFile>,
+    file: io::BufWriter<Scratch>,
     hasher: Hasher,
     size: u64,
-    blobs: PathBuf,
+    layout: Layout,
 }
 
 impl BlobWriter {
-    pub(super) fn new(scratch: &Path, blobs: PathBuf) -> Result<Self, StoreError> {
-        let file = files::scratch_file(scratch)?;
-        Ok(Self { file: io::BufWriter::with_capacity(1 << 20, file), hasher: Hasher::new(), size: 0, blobs })
+    pub(super) fn new(layout: &Layout) -> Result<Self, StoreError> {
+        let file: tempfile::NamedTempFile<OpenFile> = layout.files().scratch(&layout.scratch()?)?;
+        Ok(Self {
+            file: io::BufWriter::with_capacity(1 << 20, file),
+            hasher: Hasher::new(),
+            size: 0,
+            layout: layout.clone(),
+        })
     }
 
     /// Puts the blob on disk and then under its digest.
@@ -32,22 +36,29 @@ impl BlobWriter {
         if let Some(expected) = expected.filter(|expected| *expected != got) {
             return Err(StoreError::Digest { expected, got });
         }
-        let file =
-            doing(self.file.into_inner().map_err(io::IntoInnerError::into_error), "write a blob to", &self.blobs)?;
-        files::publish(file, &self.blobs.join(got.hex()))?;
+        let path = self.layout.blob_path(&got);
+        let file = doing(self.file.into_inner().map_err(io::IntoInnerError::into_error), "write a blob to", &path)?;
+        self.layout.keep([got])?;
+        self.layout.files().publish(file, &path)?;
         Ok((got, self.size))
+    }
+}
+
+impl BlobWriter {
+    fn failed(&self, source: io::Error) -> io::Error {
+        StoreError::io("write a blob in", self.layout.root(), source).into_io()
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
+        let count = self.file.write(bytes).map_err(|source| self.failed(source))?;
         self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().map_err(|source| self.failed(source))
     }
 }

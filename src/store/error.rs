@@ -1,7 +1,7 @@
 //! What can go wrong in a store.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::image::document::DocumentError;
@@ -17,6 +17,37 @@ pub enum StoreError {
         /// To which file or folder.
         path: PathBuf,
         /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no room.
+    #[error("cannot {doing} {}: the disk is full; free some space (chunkify store gc helps) and run the same command again", .path.display())]
+    Full {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing can be written here.
+    #[error("cannot {doing} {}: the store is on a read-only file system; it can be looked at and served, not changed", .path.display())]
+    ReadOnly {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Two processes could not keep out of each other's way.
+    #[error("cannot lock {}: its file system has no locks, which a store needs; put the store on a local file system", .path.display())]
+    NoLocks {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
         #[source]
         source: io::Error,
     },
@@ -89,6 +120,27 @@ pub enum StoreError {
         /// What is wrong.
         why: &'static str,
     },
+}
+
+impl StoreError {
+    /// An error of the file system, in the words that fit it.
+    pub fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.into();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { doing, path, source },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { doing, path, source },
+            _ => Self::Io { doing, path, source },
+        }
+    }
+
+    /// The same as an error of the file system, for those who can only say that.
+    pub fn into_io(self) -> io::Error {
+        let kind = match &self {
+            Self::Io { source, .. } | Self::Full { source, .. } | Self::ReadOnly { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
 }
 
 fn list(names: &[String]) -> String {

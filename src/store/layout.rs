@@ -1,55 +1,36 @@
 //! The layout: `oci-layout`, `index.json`, `blobs/sha256/…`.
 
-#![expect(clippy::disallowed_methods, reason = "io shell")]
-
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::Digest;
-use crate::image::document::{self, Descriptor, Index, REF_NAME};
+use crate::image::Index;
+use crate::image::document;
 use crate::limits;
 
 use super::blob_writer::BlobWriter;
-use super::files::{self, doing};
+use super::files::{self, Files, Held, doing};
+use super::lease::{Collecting, Lease};
 use super::{Partial, StoreError};
 
-/// An OCI image layout on disk.
+/// An OCI image layout on disk. Clones are the same run to a collection; see [`Layout::for_run`].
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
-}
-
-/// An image of a layout.
-#[derive(Clone, Debug)]
-pub struct Named {
-    /// Its name, if it has one.
-    pub name: Option<String>,
-    /// What it is.
-    pub descriptor: Descriptor,
+    files: Files,
+    lease: Arc<Lease>,
+    discard_unfinished: bool,
 }
 
 impl Layout {
-    /// Opens a layout that exists.
+    /// Opens a layout that exists. Nothing is written, so it may be read-only.
     ///
     /// # Errors
     /// [`StoreError::NotALayout`] when `root` is none.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let marker = root.join("oci-layout");
-        let not = |why| StoreError::NotALayout { path: root.into(), why };
-        let text = match fs::read(&marker) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !root.exists() => {
-                return Err(not("there is no such folder"));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not("it has no file oci-layout")),
-            Err(source) => return Err(StoreError::Io { doing: "read", path: marker, source }),
-        };
-        let version: serde_json::Value = serde_json::from_slice(&text).map_err(|_| not("its oci-layout is no JSON"))?;
-        match version.get("imageLayoutVersion").and_then(|version| version.as_str()) {
-            Some(version) if version.starts_with("1.") => Ok(Self { root: root.into() }),
-            _ => Err(not("its imageLayoutVersion is not 1.x")),
-        }
+        Self::open_on(root, Files::default())
     }
 
     /// Opens a layout, making an empty one where there is nothing.
@@ -57,27 +38,69 @@ impl Layout {
     /// # Errors
     /// [`StoreError::NotALayout`] when `root` is a folder with something else in it.
     pub fn open_or_create(root: &Path) -> Result<Self, StoreError> {
-        if root.join("oci-layout").exists() {
-            let layout = Self::open(root)?;
-            files::sweep(&layout.private().join("tmp"));
+        Self::open_or_create_on(root, Files::default())
+    }
+
+    /// As [`Layout::open`], with files that are watched.
+    ///
+    /// # Errors
+    /// As [`Layout::open`].
+    pub fn open_on(root: &Path, files: Files) -> Result<Self, StoreError> {
+        let marker = root.join("oci-layout");
+        let not = |why| StoreError::NotALayout { path: root.into(), why };
+        let text = match doing(files::read_up_to(&marker, limits::MANIFEST), "read", &marker)? {
+            Some(text) => text,
+            None if !files::exists(root) => return Err(not("there is no such folder")),
+            None => return Err(not("it has no file oci-layout")),
+        };
+        let version: serde_json::Value = serde_json::from_slice(&text).map_err(|_| not("its oci-layout is no JSON"))?;
+        match version.get("imageLayoutVersion").and_then(|version| version.as_str()) {
+            Some(version) if version.starts_with("1.") => Ok(Self::at(root, files)),
+            _ => Err(not("its imageLayoutVersion is not 1.x")),
+        }
+    }
+
+    /// As [`Layout::open_or_create`], with files that are watched.
+    ///
+    /// # Errors
+    /// As [`Layout::open_or_create`].
+    pub fn open_or_create_on(root: &Path, files: Files) -> Result<Self, StoreError> {
+        if files::exists(&root.join("oci-layout")) {
+            let layout = Self::open_on(root, files)?;
+            layout.files.sweep(&layout.private().join("tmp"));
             return Ok(layout);
         }
-        let layout = Self { root: root.into() };
+        let layout = Self::at(root, files);
         // Our own folder is made first: where it is, another process makes a layout right now, or one that died did not finish.
-        let holds_something = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_some());
-        if holds_something && !layout.private().exists() {
+        if files::holds_something(root) && !files::exists(&layout.private()) {
             return Err(StoreError::NotALayout { path: root.into(), why: "it is a folder with something else in it" });
         }
         let scratch = layout.scratch()?;
-        files::make_dir(&layout.blobs())?;
-        let _lock = layout.lock()?;
+        layout.files.make_dir(&layout.blobs())?;
+        let _lock = layout.lock_index()?;
         let index = layout.index_path();
-        if !index.exists() {
-            files::replace(&index, &document::to_bytes(&Index::empty()), &scratch)?;
+        if !files::exists(&index) {
+            layout.files.replace(&index, &document::to_bytes(&Index::empty()), &scratch)?;
         }
         // The marker comes last: without it nothing takes the folder for a layout.
-        files::replace(&root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, &scratch)?;
+        layout.files.replace(&root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, &scratch)?;
         Ok(layout)
+    }
+
+    fn at(root: &Path, files: Files) -> Self {
+        Self { root: root.into(), files, lease: Arc::default(), discard_unfinished: false }
+    }
+
+    /// The same layout for one run: what the run counts on is kept from a collection until this and its clones are dropped.
+    #[must_use]
+    pub fn for_run(&self) -> Self {
+        Self { lease: Arc::default(), ..self.clone() }
+    }
+
+    /// The same layout, in which unfinished blobs are removed when they are dropped, rather than kept for the next attempt.
+    #[must_use]
+    pub fn discarding_unfinished(&self) -> Self {
+        Self { discard_unfinished: true, ..self.clone() }
     }
 
     /// The folder.
@@ -96,11 +119,35 @@ impl Layout {
     /// [`StoreError::Io`].
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
         let path = self.blob_path(digest);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StoreError::Io { doing: "look at", path, source }),
-        }
+        doing(files::len(&path), "look at", &path)
+    }
+
+    /// The bytes of a blob that the run counts on from now, or `None` when it is not there: a collection will leave it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be noted.
+    pub fn claim(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
+        self.keep([*digest])?;
+        self.blob_size(digest)
+    }
+
+    /// Keeps blobs, and images with all that is in them, from collections while this run lasts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when that cannot be noted.
+    pub fn keep(&self, digests: impl IntoIterator<Item = Digest>) -> Result<(), StoreError> {
+        let digests: Vec<_> = digests.into_iter().collect();
+        self.lease.keep(self, &digests)
+    }
+
+    /// Every file among the blobs that is named as a blob is, with its bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn all_blobs(&self) -> Result<Vec<(Digest, u64)>, StoreError> {
+        let entries = doing(files::list(&self.blobs()), "list", &self.blobs())?;
+        let blob = |entry: &files::Entry| Some((Digest::from_hex(entry.name.to_str()?)?, entry.len));
+        Ok(entries.iter().filter_map(blob).collect())
     }
 
     /// Opens a blob. Its bytes are not verified.
@@ -109,13 +156,8 @@ impl Layout {
     /// [`StoreError::Missing`] when it is not there.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, StoreError> {
         let path = self.blob_path(digest);
-        match File::open(&path) {
-            Ok(file) => Ok(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(StoreError::Missing { digest: *digest, path: self.root.clone() })
-            }
-            Err(source) => Err(StoreError::Io { doing: "open", path, source }),
-        }
+        let missing = || StoreError::Missing { digest: *digest, path: self.root.clone() };
+        doing(files::open_if_there(&path), "open", &path)?.ok_or_else(missing)
     }
 
     /// Reads a whole small blob and verifies it.
@@ -134,95 +176,15 @@ impl Layout {
         if got == *digest { Ok(bytes) } else { Err(StoreError::Digest { expected: *digest, got }) }
     }
 
-    /// The layout's index.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be read or does not parse.
-    pub fn index(&self) -> Result<Index, StoreError> {
-        let path = self.index_path();
-        let mut bytes = Vec::new();
-        let file = doing(File::open(&path), "open", &path)?;
-        doing(file.take(limits::MANIFEST + 1).read_to_end(&mut bytes), "read", &path)?;
-        Index::parse(&bytes).map_err(|source| StoreError::Document { path, source })
-    }
-
-    /// The images of the layout.
-    ///
-    /// # Errors
-    /// As [`Layout::index`].
-    pub fn images(&self) -> Result<Vec<Named>, StoreError> {
-        let named = |descriptor: Descriptor| Named { name: descriptor.annotations.get(REF_NAME).cloned(), descriptor };
-        Ok(self.index()?.manifests.into_iter().map(named).collect())
-    }
-
-    /// Finds an image by its name or digest; without a name, the only one there is.
-    ///
-    /// # Errors
-    /// [`StoreError::NoImage`] or [`StoreError::Ambiguous`], listing the names.
-    pub fn resolve(&self, name: Option<&str>) -> Result<Descriptor, StoreError> {
-        let images = self.images()?;
-        let names =
-            || images.iter().map(|image| image.name.clone().unwrap_or(image.descriptor.digest.to_string())).collect();
-        let path = self.root.clone();
-        let Some(name) = name else {
-            return match &images[..] {
-                [] => Err(StoreError::NoImage { name: String::new(), path, names: names() }),
-                [first, rest @ ..] if rest.iter().all(|image| image.descriptor.digest == first.descriptor.digest) => {
-                    Ok(first.descriptor.clone())
-                }
-                _ => Err(StoreError::Ambiguous { path, names: names() }),
-            };
-        };
-        let is_it = |image: &&Named| image.name.as_deref() == Some(name) || image.descriptor.digest.to_string() == name;
-        match images.iter().find(is_it) {
-            Some(image) => Ok(image.descriptor.clone()),
-            None => Err(StoreError::NoImage { name: name.into(), path, names: names() }),
-        }
-    }
-
-    /// Gives an image a name, which it takes from any other.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn set_image(&self, name: &str, mut descriptor: Descriptor) -> Result<(), StoreError> {
-        descriptor.annotations.insert(REF_NAME.into(), name.into());
-        self.change_index(|index| {
-            index.manifests.retain(|listed| listed.annotations.get(REF_NAME).map(String::as_str) != Some(name));
-            index.manifests.push(descriptor);
-        })
-    }
-
-    /// Takes a name away; `false` when there was none.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn remove_image(&self, name: &str) -> Result<bool, StoreError> {
-        let mut found = false;
-        self.change_index(|index| {
-            let before = index.manifests.len();
-            index.manifests.retain(|listed| listed.annotations.get(REF_NAME).map(String::as_str) != Some(name));
-            found = index.manifests.len() != before;
-        })?;
-        Ok(found)
-    }
-
-    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), StoreError> {
-        let scratch = self.scratch()?;
-        let _lock = self.lock()?;
-        let mut index = self.index()?;
-        change(&mut index);
-        files::replace(&self.index_path(), &document::to_bytes(&index), &scratch)
-    }
-
-    /// Stores a small blob; nothing happens when it is there.
+    /// Stores a small blob. One that is there is kept if it is right, and replaced if it is not.
     ///
     /// # Errors
     /// [`StoreError::Io`].
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        if self.blob_size(&digest)? != Some(bytes.len() as u64) {
-            files::make_dir(&self.blobs())?;
-            files::replace(&self.blob_path(&digest), bytes, &self.scratch()?)?;
+        if self.claim(&digest)?.is_none() || self.read_blob(&digest, bytes.len() as u64).is_err() {
+            self.files.make_dir(&self.blobs())?;
+            self.files.replace(&self.blob_path(&digest), bytes, &self.scratch()?)?;
         }
         Ok(digest)
     }
@@ -232,8 +194,8 @@ impl Layout {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
-        files::make_dir(&self.blobs())?;
-        BlobWriter::new(&self.scratch()?, self.blobs())
+        self.files.make_dir(&self.blobs())?;
+        BlobWriter::new(self)
     }
 
     /// The unfinished blob of that digest: new, or what an earlier attempt left.
@@ -241,23 +203,48 @@ impl Layout {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn partial(&self, digest: &Digest, size: u64) -> Result<Partial, StoreError> {
-        let folder = self.private().join("partial");
-        files::make_dir(&folder)?;
-        files::make_dir(&self.blobs())?;
-        Partial::open(folder.join(digest.hex()), *digest, size, self.blob_path(digest))
+        self.files.make_dir(&self.partials())?;
+        self.files.make_dir(&self.blobs())?;
+        self.keep([*digest])?;
+        let partial = self.partials().join(digest.hex());
+        Partial::open(&self.files, &partial, *digest, size, self.blob_path(digest), self.discard_unfinished)
     }
 
-    /// chunkify's own folder inside the layout.
-    pub fn private(&self) -> PathBuf {
-        self.root.join(".chunkify")
+    /// Takes a blob that is not what its name says out of the blobs. What is right in it is found by whoever fetches the blob again.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn demote(&self, digest: &Digest) -> Result<(), StoreError> {
+        self.files.make_dir(&self.partials())?;
+        let partial = self.partials().join(digest.hex());
+        if files::exists(&partial) {
+            // Somebody fetches it already; the damaged one has no use any more.
+            return self.files.remove(&self.blob_path(digest));
+        }
+        self.files.rename(&self.blob_path(digest), &partial)
+    }
+
+    /// The right to do a piece of work that two processes must not do at once; waits for whoever has it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn work_on(&self, name: &str, waiting: &'static str) -> Result<Held, StoreError> {
+        let folder = self.private().join("work");
+        self.files.make_dir(&folder)?;
+        self.files.hold(&folder.join(name), waiting)
+    }
+
+    /// The right to remove blobs. Waits until no run is noting what it needs, which takes moments.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn collect(&self) -> Result<Collecting, StoreError> {
+        Collecting::begin(self)
     }
 
     /// A small file of our own, if it is there and readable: a cache, so nothing depends on it.
     pub fn read_private(&self, name: &str) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let file = File::open(self.private().join(name)).ok()?;
-        file.take(limits::MANIFEST).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        files::read_up_to(&self.private().join(name), limits::MANIFEST).ok()?
     }
 
     /// Writes a small file of our own.
@@ -266,25 +253,39 @@ impl Layout {
     /// [`StoreError::Io`].
     pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let path = self.private().join(name);
-        files::make_dir(path.parent().unwrap_or(&path))?;
-        files::replace(&path, bytes, &self.scratch()?)
+        self.files.make_dir(path.parent().unwrap_or(&path))?;
+        self.files.replace(&path, bytes, &self.scratch()?)
     }
 
-    fn blobs(&self) -> PathBuf {
+    /// chunkify's own folder inside the layout.
+    pub fn private(&self) -> PathBuf {
+        self.root.join(".chunkify")
+    }
+
+    pub(super) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
         self.root.join("blobs").join("sha256")
     }
 
-    fn index_path(&self) -> PathBuf {
+    pub(super) fn partials(&self) -> PathBuf {
+        self.private().join("partial")
+    }
+
+    pub(super) fn index_path(&self) -> PathBuf {
         self.root.join("index.json")
     }
 
-    fn scratch(&self) -> Result<PathBuf, StoreError> {
+    pub(super) fn scratch(&self) -> Result<PathBuf, StoreError> {
         let folder = self.private().join("tmp");
-        files::make_dir(&folder)?;
+        self.files.make_dir(&folder)?;
         Ok(folder)
     }
 
-    fn lock(&self) -> Result<File, StoreError> {
-        files::lock(&self.private().join("index.lock"))
+    pub(super) fn lock_index(&self) -> Result<files::Lock, StoreError> {
+        self.files.make_dir(&self.private())?;
+        self.files.lock(&self.private().join("index.lock"), "it changes index.json")
     }
 }

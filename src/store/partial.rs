@@ -3,9 +3,7 @@
 //! There is no journal: what is in an unfinished blob proves itself, because every frame has a digest. Holes read as zeros and are no
 //! frames.
 
-#![expect(clippy::disallowed_methods, reason = "io shell")]
-
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -13,50 +11,42 @@ use std::path::{Path, PathBuf};
 use crate::digest::{Digest, Hasher};
 
 use super::StoreError;
-use super::files::{self, doing};
+use super::files::{self, Files, OpenFile, doing};
 
-/// An unfinished blob, locked for this process. Dropped, it stays for the next attempt.
+/// An unfinished blob, locked for this process. Dropped, it stays for the next attempt, unless the layout wants it removed.
 #[derive(Debug)]
 pub struct Partial {
-    file: File,
-    path: PathBuf,
+    file: OpenFile,
+    files: Files,
     digest: Digest,
     size: u64,
     fresh: bool,
     blob: PathBuf,
+    discard: bool,
 }
 
 impl Partial {
-    pub(super) fn open(path: PathBuf, digest: Digest, size: u64, blob: PathBuf) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        files: &Files,
+        path: &Path,
+        digest: Digest,
+        size: u64,
+        blob: PathBuf,
+        discard: bool,
+    ) -> Result<Self, StoreError> {
         loop {
-            let fresh = !path.exists();
-            let options = File::options().create(true).truncate(false).read(true).write(true).clone();
-            let file = doing(options.open(&path), "open the unfinished blob", &path)?;
-            Self::lock(&file, &path)?;
+            let (file, fresh) = doing(OpenFile::open_or_create(files, path), "open the unfinished blob", path)?;
+            files.lock_file(&file, "it fetches a blob that is wanted here too")?;
             // Whoever held the lock may have finished or discarded the file that was opened here.
-            if Self::is_still(&file, &path)? {
-                let len = doing(file.metadata(), "look at", &path)?.len();
-                doing(file.set_len(size), "set the size of", &path)?;
-                return Ok(Self { file, path, digest, size, fresh: fresh || len == 0, blob });
+            if doing(file.has_its_name(), "look at", path)? {
+                let len = doing(file.len(), "look at", path)?;
+                if len != size {
+                    doing(file.set_len(size), "set the size of", path)?;
+                }
+                let files = files.clone();
+                return Ok(Self { file, files, digest, size, fresh: fresh || len == 0, blob, discard });
             }
         }
-    }
-
-    fn lock(file: &File, path: &Path) -> Result<(), StoreError> {
-        match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(fs::TryLockError::WouldBlock) => {
-                tracing::warn!(blob = %path.display(), "another process fetches this blob, waiting for it");
-                doing(file.lock(), "lock", path)
-            }
-            Err(fs::TryLockError::Error(source)) => Err(StoreError::Io { doing: "lock", path: path.into(), source }),
-        }
-    }
-
-    fn is_still(file: &File, path: &Path) -> Result<bool, StoreError> {
-        use std::os::unix::fs::MetadataExt as _;
-        let ours = doing(file.metadata(), "look at", path)?;
-        Ok(fs::metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino())))
     }
 
     /// Whether nothing was there before.
@@ -66,7 +56,7 @@ impl Partial {
 
     /// Whether the blob has appeared in the store meanwhile: another process has finished it.
     pub fn is_finished(&self) -> bool {
-        self.blob.exists()
+        files::exists(&self.blob)
     }
 
     /// Bytes of the whole blob.
@@ -79,7 +69,7 @@ impl Partial {
     /// # Errors
     /// Those of the file system.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)
+        self.file.write_at(offset, bytes).map_err(|error| self.failed("write the unfinished blob", error))
     }
 
     /// Reads exactly at an offset.
@@ -87,44 +77,24 @@ impl Partial {
     /// # Errors
     /// Those of the file system.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(out, offset)
+        self.file.file().read_exact_at(out, offset)
     }
 
-    /// Copies from another file, in the kernel where it can (which shares blocks where the file system can).
+    /// Copies from another file, in the kernel where it can, sharing blocks where the file system can.
     ///
     /// # Errors
     /// Those of the file system; [`io::ErrorKind::UnexpectedEof`] when the other file is too short.
     pub fn copy_from(&self, from: &File, from_offset: u64, offset: u64, len: u64) -> io::Result<()> {
-        let (mut source, mut target, end) = (from_offset, offset, offset + len);
-        while target < end {
-            let wanted = usize::try_from(end - target).unwrap_or(usize::MAX).min(1 << 30);
-            match rustix::fs::copy_file_range(from, Some(&mut source), &self.file, Some(&mut target), wanted) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => {}
-                Err(
-                    rustix::io::Errno::XDEV
-                    | rustix::io::Errno::INVAL
-                    | rustix::io::Errno::NOSYS
-                    | rustix::io::Errno::OPNOTSUPP
-                    | rustix::io::Errno::PERM,
-                ) => return self.copy_by_hand(from, source, target, end - target),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        let copied = self.file.copy_from(from, from_offset, offset, len);
+        copied.map_err(|error| self.failed("copy local frames into", error))
     }
 
-    fn copy_by_hand(&self, from: &File, from_offset: u64, offset: u64, len: u64) -> io::Result<()> {
-        let mut buffer = vec![0; 256 << 10];
-        let mut done = 0;
-        while done < len {
-            let now = usize::try_from(len - done).unwrap_or(usize::MAX).min(buffer.len());
-            from.read_exact_at(&mut buffer[..now], from_offset + done)?;
-            self.write_at(offset + done, &buffer[..now])?;
-            done += now as u64;
+    /// A full disk is told in full; other errors belong to whoever reads or writes.
+    fn failed(&self, doing: &'static str, error: io::Error) -> io::Error {
+        match StoreError::io(doing, self.file.path(), error) {
+            StoreError::Io { source, .. } => source,
+            other => other.into_io(),
         }
-        Ok(())
     }
 
     /// Digest of the first `len` bytes, as a hasher that can go on.
@@ -137,7 +107,7 @@ impl Partial {
         let mut at = 0;
         while at < len {
             let now = usize::try_from(len - at).unwrap_or(usize::MAX).min(buffer.len());
-            self.file.read_exact_at(&mut buffer[..now], at)?;
+            self.read_at(at, &mut buffer[..now])?;
             hasher.update(&buffer[..now]);
             at += now as u64;
         }
@@ -149,14 +119,14 @@ impl Partial {
     /// # Errors
     /// [`StoreError::Digest`] when its bytes are not the blob's.
     pub fn commit(&self) -> Result<(), StoreError> {
-        let got = doing(self.hash(self.size), "read the unfinished blob", &self.path)?.finish();
+        let path = self.file.path();
+        let got = doing(self.hash(self.size), "read the unfinished blob", path)?.finish();
         if got != self.digest {
             return Err(StoreError::Digest { expected: self.digest, got });
         }
-        doing(files::world_readable(&self.file), "set the mode of", &self.path)?;
-        doing(self.file.sync_all(), "sync", &self.path)?;
-        doing(fs::rename(&self.path, &self.blob), "move a blob to", &self.blob)?;
-        files::sync_dir(self.blob.parent().unwrap_or(&self.blob))
+        doing(self.file.sync(), "sync", path)?;
+        self.files.rename(path, &self.blob)?;
+        self.files.sync_dir(self.blob.parent().unwrap_or(&self.blob))
     }
 
     /// Forgets all bytes, so that no later attempt takes them for a beginning.
@@ -164,7 +134,7 @@ impl Partial {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn clear(&self) -> Result<(), StoreError> {
-        doing(self.file.set_len(0), "empty the unfinished blob", &self.path)
+        doing(self.file.set_len(0), "empty the unfinished blob", self.file.path())
     }
 
     /// Removes what there is.
@@ -172,6 +142,15 @@ impl Partial {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn discard(self) -> Result<(), StoreError> {
-        doing(fs::remove_file(&self.path), "remove the unfinished blob", &self.path)
+        self.files.remove(self.file.path())
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // A committed one has another name by now.
+        if self.discard && self.file.has_its_name().unwrap_or(false) {
+            let _ = self.files.remove(self.file.path());
+        }
     }
 }

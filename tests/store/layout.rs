@@ -1,6 +1,4 @@
-//! The store: what dies in the middle leaves nothing that looks whole, and what is done at once stays whole.
-
-#![allow(clippy::disallowed_methods, reason = "tests are shells")]
+//! A layout by itself.
 
 use std::fs;
 use std::io::Write as _;
