@@ -114,8 +114,8 @@ impl Resolve for Guard {
             let nearest = found.iter().map(|address| Nearness::of(address.ip())).max();
             let allowed: Vec<_> = found.into_iter().filter(|found| Nearness::of(found.ip()) <= limit).collect();
             match (nearest, allowed.is_empty()) {
-                (Some(nearest), true) => Err(Box::new(TooNear(nearest)).into()),
-                (None, _) => Err(Box::new(io::Error::from(io::ErrorKind::AddrNotAvailable)).into()),
+                (Some(nearest), true) => Err(TooNear(nearest).into()),
+                (None, _) => Err(io::Error::from(io::ErrorKind::AddrNotAvailable).into()),
                 (Some(_), false) => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
