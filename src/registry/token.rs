@@ -211,7 +211,7 @@ impl TokenServer {
             Some(Credentials::Basic { username, .. }) => (reqwest::Method::GET, self.url(Some(username))),
             _ => (reqwest::Method::GET, self.url(None)),
         };
-        let place = Place::new(&method, &self.realm);
+        let (place, known) = (Place::new(&method, &self.realm), credentials.is_some());
         let request = http.request(method, url, scope.endpoint(), home, &place)?;
         let request = match credentials {
             Some(Credentials::IdentityToken(token)) => {
@@ -223,8 +223,12 @@ impl TokenServer {
             _ => request,
         };
         let answer = http.exchange(request, &self.realm, place.clone(), http.options.stall, ledger).await?;
+        let refused = matches!(answer.status().as_u16(), 400 | 401 | 403);
         if !answer.status().is_success() {
-            return Err(answer.into_error(ledger).await);
+            let error = answer.into_error(ledger).await;
+            let host = scope.endpoint.repo.host().to_owned();
+            let unauthorized = |source| RegistryError::Unauthorized { host, known, source };
+            return Err(if refused { unauthorized(Box::new(error)) } else { error });
         }
         let body = answer.read(limits::TOKEN_BODY as u64, Cause::Protocol, ledger).await?;
         let fault = || RegistryError::Answer { place: place.clone(), fault: Fault::Token };

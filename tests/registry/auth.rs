@@ -59,7 +59,7 @@ async fn wrong_credentials_are_an_error_that_keeps_them_secret() {
     let server = Server::start(move |_| Reply::new(401).with("WWW-Authenticate", &challenge)).await;
     let client = client_with(|options| options.credentials = "user:hunter2".parse().ok());
     let error = client.manifest(&repo(&server), "new", &Ledger::new()).await.expect_err("refused");
-    assert!(matches!(error, RegistryError::Status { status: 401, .. }), "{error:?}");
+    assert!(matches!(error, RegistryError::Unauthorized { known: true, .. }), "{error:?}");
     let shown = format!("{error} {error:?} {client:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("secret="), "{shown}");
 }

@@ -146,7 +146,9 @@ async fn a_large_blob_goes_up_in_pieces_and_goes_on_where_it_was() {
     const REST: usize = LARGE - 2 * PIECE;
     const KEPT: usize = 5 << 20;
     let patch = |seen: &Seen, nth: usize, at: usize| seen.method == "PATCH" && nth == at;
-    let table: Vec<(&str, Whim, Vec<usize>, Vec<usize>, usize)> = vec![
+    // What goes wrong, the whim that makes it so, the pieces, the closing requests, the sessions.
+    type Row = (&'static str, Whim, Vec<usize>, Vec<usize>, usize);
+    let table: Vec<Row> = vec![
         ("nothing", Box::new(|_, _| None), vec![PIECE, PIECE, REST], vec![0], 1),
         (
             "the connection breaks in a piece of which a part is kept",

@@ -141,7 +141,9 @@ pub(super) fn remove(path: &Path, keys: &[&str]) -> Result<bool, CredentialsErro
     }
     edit(path, |file| {
         let auths = object(file, "auths");
-        keys.iter().fold(false, |removed, key| auths.shift_remove(*key).is_some() || removed)
+        let before = auths.len();
+        auths.retain(|key, _| !keys.contains(&key.as_str()));
+        auths.len() < before
     })
 }
 
