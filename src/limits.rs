@@ -44,6 +44,18 @@ pub const ERROR_BODY: usize = 16 << 10;
 /// The body of a token server's answer, in bytes.
 pub const TOKEN_BODY: usize = 1 << 20;
 
+/// A file with logins, in bytes. Stops a path that names something else.
+pub const CREDENTIALS_FILE: u64 = 1 << 20;
+
+/// What a credential helper answers, in bytes. Stops one that prints without end.
+pub const HELPER_ANSWER: u64 = 1 << 20;
+
+/// A file of registries.conf, in bytes. Stops a path that names something else.
+pub const REGISTRIES_CONF: u64 = 4 << 20;
+
+/// A file of certs.d, in bytes. A bundle of all public authorities has 0.3 MB.
+pub const CERTIFICATE_FILE: u64 = 8 << 20;
+
 /// The header lines of one part of a multipart body, in bytes; servers send under 300.
 pub const PART_HEADER: usize = 8 << 10;
 

@@ -7,6 +7,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::encode::Settings;
 use crate::image::PlatformFilter;
 use crate::registry::Reference;
+use crate::registry::credentials::LoginKey;
 use crate::source::Location;
 
 use super::store_args::StoreArgs;
@@ -38,6 +39,10 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Check every digest of an image, down to each frame and the tar of each layer
     Verify(VerifyArgs),
+    /// Keep credentials for a registry, where podman and docker look for them
+    Login(LoginArgs),
+    /// Forget credentials for a registry
+    Logout(LogoutArgs),
     /// Offer a layout's images to pull, for demos and tests; for production use a registry such as zot or quay
     Serve(ServeArgs),
     /// Look after a store: what is in it, what can go, what is damaged
@@ -48,15 +53,82 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Registry")]
 pub struct RegistryArgs {
+    /// Transport
+    #[command(flatten)]
+    pub transport: TransportArgs,
+    /// Credentials; others see them in the process list, so better log in, or set the variable
+    #[arg(long, value_name = "USER:PASSWORD", env = "CHUNKIFY_CREDS", hide_env_values = true)]
+    pub creds: Option<String>,
+    /// The user whose password comes on standard input
+    #[arg(long, value_name = "USER", requires = "password_stdin")]
+    pub username: Option<String>,
+    /// Read the password from standard input
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+    /// The file with logins [default: those of podman and docker]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+}
+
+/// How connections to registries are made.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Registry")]
+pub struct TransportArgs {
     /// Speak HTTP, not HTTPS
     #[arg(long)]
     pub plain_http: bool,
     /// Do not check certificates
     #[arg(long)]
     pub insecure: bool,
-    /// Credentials; without them the files of podman and docker are looked at
-    #[arg(long, value_name = "USER:PASSWORD", env = "CHUNKIFY_CREDS", hide_env_values = true)]
-    pub creds: Option<String>,
+    /// Folder with authorities (*.crt) and a client certificate (*.cert, *.key) [default: the registry's in certs.d]
+    #[arg(long, value_name = "DIR")]
+    pub cert_dir: Option<PathBuf>,
+    /// Follow redirects that lead from a public registry into a private network
+    #[arg(long)]
+    pub allow_private_redirects: bool,
+}
+
+/// `chunkify login`
+#[derive(Debug, clap::Args)]
+pub struct LoginArgs {
+    /// The registry, or a namespace of it
+    #[arg(value_name = "HOST[/NAMESPACE]")]
+    pub registry: LoginKey,
+    /// The user [default: asked for]
+    #[arg(short, long, value_name = "USER")]
+    pub username: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Say who is logged in, and change nothing
+    #[arg(long, conflicts_with_all = ["username", "password_stdin"])]
+    pub get_login: bool,
+    /// The file to keep the login in [default: podman's]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// The same, as docker writes it (config.json)
+    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    pub compat_auth_file: Option<PathBuf>,
+    /// Transport
+    #[command(flatten)]
+    pub transport: TransportArgs,
+}
+
+/// `chunkify logout`
+#[derive(Debug, clap::Args)]
+pub struct LogoutArgs {
+    /// The registry, or a namespace of it
+    #[arg(value_name = "HOST[/NAMESPACE]", required_unless_present = "all")]
+    pub registry: Option<LoginKey>,
+    /// Remove every login from the file
+    #[arg(short, long, conflicts_with = "registry")]
+    pub all: bool,
+    /// The file that the login is in [default: podman's]
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// The same, as docker writes it (config.json)
+    #[arg(long, value_name = "FILE", conflicts_with = "authfile")]
+    pub compat_auth_file: Option<PathBuf>,
 }
 
 /// `chunkify convert`

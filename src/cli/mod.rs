@@ -1,13 +1,16 @@
 //! The command line: words in, runs, words out. The only place that knows `anyhow`.
 
 mod args;
+mod client;
 mod convert;
 mod convert_progress;
 mod inspect;
 mod log;
+mod login;
 mod progress;
 mod pull;
 mod push;
+mod secret;
 mod serve;
 mod store;
 mod store_args;
@@ -18,9 +21,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::registry::{Client, Options};
+use crate::registry::secrets::scrub;
 use crate::report;
-use args::{Args, Command, RegistryArgs};
+use args::{Args, Command};
+use client::client;
 
 /// Exit code when a pull would cost, or has cost, more than `--max-wire-bytes`.
 pub const OVER_BUDGET: u8 = 3;
@@ -34,9 +38,11 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    // A server has nothing unfinished to speak of.
-    let farewell = if matches!(args.command, Command::Serve(_)) { "" } else { UNFINISHED };
+    // These have nothing unfinished to speak of.
+    let brief = matches!(args.command, Command::Serve(_) | Command::Login(_) | Command::Logout(_));
+    let farewell = if brief { "" } else { UNFINISHED };
     let result = runtime.block_on(interruptible(run(args.command), farewell));
+    secret::show_again();
     // Threads that still read or write must not hold the end up.
     runtime.shutdown_background();
     result.unwrap_or_else(|error| failed(&error))
@@ -49,6 +55,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pull(args) => pull::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Verify(args) => verify::run(args).await,
+        Command::Login(args) => login::login(args).await,
+        Command::Logout(args) => login::logout(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Store(args) => store::run(args.command).await,
     }
@@ -77,20 +85,6 @@ fn stopped(code: u8, farewell: &str) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("chunkify: {}", report::chain(error.as_ref()));
+    eprintln!("chunkify: {}", scrub(&report::chain(error.as_ref())));
     ExitCode::FAILURE
-}
-
-/// A client as the arguments want it.
-fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
-    let credentials = args.creds.as_deref().map(str::parse).transpose()?;
-    let credential_files = crate::registry::credentials::default_files(&|name| std::env::var(name).ok());
-    let options = Options {
-        plain_http: args.plain_http,
-        insecure: args.insecure,
-        credentials,
-        credential_files,
-        ..Options::default()
-    };
-    Ok(Client::new(options)?)
 }

@@ -8,6 +8,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 
 use super::Client;
 use super::content_range::ContentRange;
+use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::http::{Answer, Ask};
 use super::ranges::{Blob, Fetch, SpanSink};
@@ -25,20 +26,16 @@ const PROGRESS: u64 = 1 << 20;
 pub type InOrder<'a> = dyn FnMut(&[u8]) -> io::Result<()> + Send + 'a;
 
 impl Client {
-    /// Fetches a small blob, such as a config, and checks its size and digest.
-    ///
-    /// # Errors
-    /// [`RegistryError::TooLarge`] when `size` is above [`limits::MANIFEST`]; [`RegistryError::Size`] and [`RegistryError::Digest`] when
-    /// other bytes came.
-    pub async fn blob_bytes(
+    /// [`Client::blob_bytes`] at one place.
+    pub(super) async fn blob_bytes_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         digest: Digest,
         size: u64,
         ledger: &Ledger,
         cause: Cause,
     ) -> Result<Vec<u8>, RegistryError> {
-        let place = Place::new(&Method::GET, &self.blob_url(repo, digest)?);
+        let place = Place::new(&Method::GET, &self.blob_url(endpoint, digest)?);
         if size > limits::MANIFEST {
             return Err(RegistryError::TooLarge { place, limit: limits::MANIFEST });
         }
@@ -47,19 +44,15 @@ impl Client {
             bytes.extend_from_slice(piece);
             Ok(())
         };
-        self.blob_from(repo, digest, size, 0, ledger, cause, &mut sink).await?;
+        self.blob_from_at(endpoint, digest, size, 0, ledger, cause, &mut sink).await?;
         let actual = Digest::of(&bytes);
         if actual == digest { Ok(bytes) } else { Err(RegistryError::Digest { place, expected: digest, actual }) }
     }
 
-    /// Fetches one span of a blob of `size` bytes with single ranges. The caller has limited the span's length; the bytes are not
-    /// verified.
-    ///
-    /// # Errors
-    /// [`RegistryError::RangesRefused`] when the server sends the whole blob instead, unless the span is nearly all of it.
-    pub async fn blob_range(
+    /// [`Client::blob_range`] at one place.
+    pub(super) async fn blob_range_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         digest: Digest,
         size: u64,
         span: Span,
@@ -67,20 +60,16 @@ impl Client {
         cause: Cause,
     ) -> Result<Vec<u8>, RegistryError> {
         let collect = Collect { start: span.start(), bytes: Mutex::default() };
-        let blob = Blob { url: self.blob_url(repo, digest)?, scope: Scope::pull(repo), size };
+        let blob = Blob { url: self.blob_url(endpoint, digest)?, scope: Scope::pull(endpoint), size };
         Fetch::in_one_range(self, blob, ledger, &collect, cause).run(&[span]).await?;
         Ok(collect.bytes.into_inner().expect("no holder of this lock panics"))
     }
 
-    /// Streams the bytes from `from` to the end of a blob of `size` bytes to `sink`, in order. A connection that breaks is taken up
-    /// where it broke. The bytes are not verified.
-    ///
-    /// # Errors
-    /// [`RegistryError::Size`] when the blob has another size; the last failure when the connection breaks again and again.
+    /// [`Client::blob_from`] at one place.
     #[expect(clippy::too_many_arguments, reason = "a blob, where to begin, who pays, and where it goes")]
-    pub async fn blob_from(
+    pub(super) async fn blob_from_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         digest: Digest,
         size: u64,
         from: u64,
@@ -88,12 +77,12 @@ impl Client {
         cause: Cause,
         sink: &mut InOrder<'_>,
     ) -> Result<(), RegistryError> {
-        let url = self.blob_url(repo, digest)?;
+        let url = self.blob_url(endpoint, digest)?;
         let mut stream = Stream { at: from, size, cause, ledger, sink };
         let mut failures = 0;
         while stream.at < size || (size == 0 && failures == 0) {
             let before = stream.at;
-            let mut ask = self.blob_ask(url.clone(), Scope::pull(repo));
+            let mut ask = self.blob_ask(url.clone(), Scope::pull(endpoint));
             if stream.at > 0 {
                 ask.headers.push((RANGE, range_value(&format!("bytes={}-{}", stream.at, size.saturating_sub(1)))));
             }
@@ -114,22 +103,17 @@ impl Client {
         Ok(())
     }
 
-    /// Fetches `missing` spans (ascending and disjoint) of a blob of `size` bytes and hands them to `sink` with their offsets, in any
-    /// order, together with the gaps between them that were cheaper to fetch than to leave out. The sink's owner notes those bytes in the
-    /// ledger. The bytes are not verified.
-    ///
-    /// # Errors
-    /// [`RegistryError::RangesRefused`] when the server knows no ranges; what came until then is with the sink.
-    pub async fn blob_spans(
+    /// [`Client::blob_spans`] at one place.
+    pub(super) async fn blob_spans_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         digest: Digest,
         size: u64,
         missing: &[Span],
         ledger: &Ledger,
         sink: &dyn SpanSink,
     ) -> Result<(), RegistryError> {
-        let blob = Blob { url: self.blob_url(repo, digest)?, scope: Scope::pull(repo), size };
+        let blob = Blob { url: self.blob_url(endpoint, digest)?, scope: Scope::pull(endpoint), size };
         Fetch::new(self, blob, ledger, sink).run(missing).await
     }
 
@@ -138,8 +122,8 @@ impl Client {
     /// # Errors
     /// Anything but a clear yes or no.
     pub async fn has_blob(&self, repo: &Repository, digest: Digest) -> Result<bool, RegistryError> {
-        let ledger = Ledger::new();
-        let ask = self.ask(Method::HEAD, self.blob_url(repo, digest)?, Scope::pull(repo));
+        let (ledger, endpoint) = (Ledger::new(), &self.target(repo).await?);
+        let ask = self.ask(Method::HEAD, self.blob_url(endpoint, digest)?, Scope::pull(endpoint));
         let answer = self.http.send(&ask, &ledger).await?;
         match answer.status().as_u16() {
             // A redirect says where the blob is, so it is there.
@@ -149,8 +133,8 @@ impl Client {
         }
     }
 
-    pub(super) fn blob_url(&self, repo: &Repository, digest: Digest) -> Result<url::Url, RegistryError> {
-        self.url(repo, &format!("blobs/{digest}"))
+    pub(super) fn blob_url(&self, endpoint: &Endpoint, digest: Digest) -> Result<url::Url, RegistryError> {
+        endpoint.url(&format!("blobs/{digest}"))
     }
 
     pub(super) fn blob_ask(&self, url: url::Url, scope: Scope) -> Ask<'static> {

@@ -5,6 +5,9 @@ use std::io;
 
 use super::credentials::CredentialsError;
 use super::multipart::MultipartError;
+use super::secrets::scrub;
+use super::sources::RegistriesError;
+use super::trust::{CertificateError, Nearness, TooNear};
 use crate::digest::Digest;
 
 /// A request as people may see it: method, host and path. The query, where signatures live, is not kept.
@@ -15,7 +18,15 @@ impl Place {
     pub(super) fn new(method: &reqwest::Method, url: &url::Url) -> Self {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Self(format!("{method} {host}{port}{}", url.path()))
+        Self(scrub(&format!("{method} {host}{port}{}", url.path())).into_owned())
+    }
+}
+
+impl Place {
+    /// The host and port.
+    fn authority(&self) -> &str {
+        let (_, rest) = self.0.split_once(' ').unwrap_or(("", &self.0));
+        rest.split('/').next().unwrap_or_default()
     }
 }
 
@@ -43,6 +54,52 @@ pub enum RegistryError {
         attempts: u32,
         /// The last failure.
         source: reqwest::Error,
+    },
+    /// The server's certificate is not believed.
+    #[error(
+        "{place} is not believed to be who it says; if its authority is your own, put its certificate into certs.d/{host}/ca.crt"
+    )]
+    Untrusted {
+        /// The request.
+        place: Place,
+        /// The server as its folder would be called.
+        host: String,
+        /// What is wrong with the certificate.
+        source: reqwest::Error,
+    },
+    /// A registry sends us to an address that is nearer than its own.
+    #[error(
+        "{place} is not asked: a registry elsewhere sent us to an address {near}; --allow-private-redirects if that is as it should be"
+    )]
+    Near {
+        /// The request.
+        place: Place,
+        /// How near the address is.
+        near: Nearness,
+    },
+    /// The registry wants credentials.
+    #[error("{}", unauthorized(host, *known))]
+    Unauthorized {
+        /// The registry.
+        host: String,
+        /// There were credentials, and they did not do.
+        known: bool,
+        /// Its answer.
+        source: Box<RegistryError>,
+    },
+    /// registries.conf does not let us ask.
+    #[error(transparent)]
+    Registries(#[from] RegistriesError),
+    /// A registry's certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
+    /// Neither the registry nor a mirror of it could help.
+    #[error("its mirrors could not help either ({})", mirrors.join("; "))]
+    Mirrors {
+        /// What came of each.
+        mirrors: Vec<String>,
+        /// What came of the registry itself.
+        source: Box<RegistryError>,
     },
     /// The server was silent for too long.
     #[error("{place} got no byte for {seconds} s, tried {attempts} times")]
@@ -151,6 +208,8 @@ pub enum Fault {
     Token,
     /// The media type is missing.
     MediaType,
+    /// Bytes of a blob are accepted, and not taken.
+    Stuck,
 }
 
 impl fmt::Display for Fault {
@@ -166,6 +225,7 @@ impl fmt::Display for Fault {
             Self::Downgrade => "it would leave encryption",
             Self::Token => "it holds no token",
             Self::MediaType => "it has no media type",
+            Self::Stuck => "it takes no more bytes of the blob",
         })
     }
 }
@@ -188,7 +248,9 @@ impl Detail {
             Err(_) if body.trim_ascii_start().starts_with(b"<") => String::new(),
             Err(_) => String::from_utf8_lossy(body).into_owned(),
         };
-        Self(text.trim().chars().filter(|c| !c.is_control()).take(Self::LENGTH).collect())
+        // Secrets first: one that is cut through would not be found.
+        let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+        Self(scrub(&text).chars().take(Self::LENGTH).collect())
     }
 }
 
@@ -201,12 +263,48 @@ impl fmt::Display for Detail {
 impl RegistryError {
     /// Whether the registry said that it has no such manifest, blob or repository.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status: 404, .. })
+        match self {
+            Self::Status { status, .. } => *status == 404,
+            Self::Mirrors { source, .. } => source.is_not_found(),
+            _ => false,
+        }
     }
 
     /// Whether the blob can still be had whole.
     pub fn is_ranges_refused(&self) -> bool {
-        matches!(self, Self::RangesRefused { .. })
+        match self {
+            Self::RangesRefused { .. } => true,
+            Self::Mirrors { source, .. } => source.is_ranges_refused(),
+            _ => false,
+        }
+    }
+
+    /// Whether another server may do better. Where ranges are refused the blob is there, and is to be taken from there.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        !matches!(self, Self::RangesRefused { .. } | Self::Sink(_) | Self::Source(_) | Self::Setup(_))
+    }
+
+    /// Whether the server cannot be spoken with at all.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Transport { source, .. } => source.is_connect(),
+            Self::Stalled { .. } | Self::Untrusted { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// The error that a request without an answer is.
+    pub(super) fn no_answer(place: Place, source: reqwest::Error) -> Self {
+        if let Some(TooNear(near)) = cause(&source) {
+            return Self::Near { place, near: *near };
+        }
+        match cause::<rustls::Error>(&source) {
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                let host = place.authority().to_owned();
+                Self::Untrusted { place, host, source }
+            }
+            _ => Self::Transport { place, attempts: 1, source },
+        }
     }
 
     /// Whether the same request may succeed a moment later.
@@ -231,6 +329,30 @@ impl RegistryError {
     pub(super) fn multipart(place: &Place, _source: MultipartError) -> Self {
         Self::Answer { place: place.clone(), fault: Fault::Multipart }
     }
+}
+
+/// The remedy for a 401.
+fn unauthorized(host: &str, known: bool) -> String {
+    if known {
+        format!("{host} does not take the credentials there are for it; chunkify login {host} sets others")
+    } else {
+        format!("{host} wants credentials, and none were found; chunkify login {host} keeps some")
+    }
+}
+
+/// The cause of type `T` anywhere below an error. An IO error hides its own.
+fn cause<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 #[cfg(test)]

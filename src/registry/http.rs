@@ -11,10 +11,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::challenge::Challenge;
+use super::endpoint::Endpoint;
 use super::error::{Detail, Fault, Place, RegistryError};
 use super::host::{Host, Hosts};
+use super::mirrors::Mirrors;
 use super::options::Options;
 use super::token::{Auth, Refusal, Scope};
+use super::trust::Connections;
+use super::upload::Uploads;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
 
@@ -29,9 +33,11 @@ const ABANDON: Duration = Duration::from_millis(20);
 
 /// The transport that all of a client's requests share.
 pub(super) struct Http {
-    client: reqwest::Client,
+    connections: Connections,
     pub(super) options: Options,
     pub(super) hosts: Hosts,
+    pub(super) mirrors: Mirrors,
+    pub(super) uploads: Uploads,
     auth: Auth,
     requests: AtomicU64,
     body_bytes: AtomicU64,
@@ -57,16 +63,11 @@ pub(super) struct Ask<'a> {
 
 impl Http {
     pub(super) fn new(options: Options) -> Result<Self, RegistryError> {
-        // Fails when a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = match build(&options, false) {
-            // A machine without root certificates can still talk plain HTTP.
-            Err(_) if options.plain_http => build(&options, true),
-            built => built,
-        };
         Ok(Self {
-            client: client.map_err(RegistryError::Setup)?,
+            connections: Connections::new(&options)?,
             hosts: Hosts::new(options.requests_in_flight),
+            mirrors: Mirrors::default(),
+            uploads: Uploads::default(),
             options,
             auth: Auth::default(),
             requests: AtomicU64::new(0),
@@ -82,9 +83,17 @@ impl Http {
         self.body_bytes.load(Ordering::Relaxed)
     }
 
-    /// A request that nothing is attached to but what every request has.
-    pub(super) fn request(&self, method: Method, url: Url) -> reqwest::RequestBuilder {
-        self.client.request(method, url).header(header::ACCEPT_ENCODING, "identity")
+    /// A request that nothing is attached to but what every request has, on behalf of a registry that is asked at `home`.
+    pub(super) fn request(
+        &self,
+        method: Method,
+        url: Url,
+        endpoint: &Endpoint,
+        home: &Url,
+        place: &Place,
+    ) -> Result<reqwest::RequestBuilder, RegistryError> {
+        let client = self.connections.client(endpoint, home, &url, place)?;
+        Ok(client.request(method, url).header(header::ACCEPT_ENCODING, "identity"))
     }
 
     /// Sends, and sends again while the server says that it is busy or the connection breaks before an answer.
@@ -124,7 +133,7 @@ impl Http {
     }
 
     /// One try: answers challenges, follows redirects, and asks the registry again when a remembered redirect has expired.
-    async fn follow(&self, ask: &Ask<'_>, ledger: &Ledger) -> Result<Answer<'_>, RegistryError> {
+    pub(super) async fn follow(&self, ask: &Ask<'_>, ledger: &Ledger) -> Result<Answer<'_>, RegistryError> {
         let mut remembered = if ask.keep_redirect { self.hosts.final_url(&ask.url) } else { None };
         let mut url = remembered.clone().unwrap_or_else(|| ask.url.clone());
         let (mut hops, mut refusals) = (0, 0);
@@ -141,7 +150,9 @@ impl Http {
                 if self.auth.learn(self, &ask.home, &ask.scope, refusal, ledger).await? {
                     continue;
                 }
-                return Err(error);
+                let host = ask.scope.endpoint().repo.host().to_owned();
+                let known = !self.auth.is_anonymous(&ask.home, &ask.scope).await;
+                return Err(RegistryError::Unauthorized { host, known, source: Box::new(error) });
             }
             if remembered.is_some() && matches!(status.as_u16(), 400 | 401 | 403 | 404 | 410) {
                 remembered = None;
@@ -162,6 +173,36 @@ impl Http {
             }
             hops += 1;
             answer.discard(ledger).await;
+        }
+    }
+
+    /// Whether credentials were sent for a request.
+    pub(super) async fn has_answered_a_challenge(&self, ask: &Ask<'_>) -> bool {
+        self.auth.has_answer(&ask.home, &ask.scope).await
+    }
+
+    /// Answers challenges that came without a refusal: the next request brings what they ask for. `false` when there is nothing to bring.
+    pub(super) async fn answer_challenges(
+        &self,
+        ask: &Ask<'_>,
+        challenges: Vec<Challenge>,
+        ledger: &Ledger,
+    ) -> Result<bool, RegistryError> {
+        let refusal = Refusal { challenges, sent: None };
+        self.auth.learn(self, &ask.home, &ask.scope, refusal, ledger).await
+    }
+
+    /// Whether a registry that may do without encryption does: nobody answers where it would speak HTTPS.
+    pub(super) async fn speaks_plain_only(&self, endpoint: &Endpoint, ledger: &Ledger) -> bool {
+        let Ok(url) = endpoint.root() else { return false };
+        let place = Place::new(&Method::GET, &url);
+        let Ok(request) = self.request(Method::GET, url.clone(), endpoint, &url, &place) else { return false };
+        match self.exchange(request, &url, place, self.options.stall, ledger).await {
+            Ok(answer) => {
+                answer.discard(ledger).await;
+                false
+            }
+            Err(_) => true,
         }
     }
 
@@ -203,7 +244,8 @@ impl Http {
         authorization: Option<&HeaderValue>,
         ledger: &Ledger,
     ) -> Result<Answer<'_>, RegistryError> {
-        let mut request = self.request(ask.method.clone(), url.clone());
+        let place = Place::new(&ask.method, url);
+        let mut request = self.request(ask.method.clone(), url.clone(), ask.scope.endpoint(), &ask.home, &place)?;
         for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
@@ -213,7 +255,7 @@ impl Http {
         if let Some(body) = ask.body {
             request = request.body(body().map_err(RegistryError::Source)?);
         }
-        let answer = self.exchange(request, url, Place::new(&ask.method, url), ask.patience, ledger).await?;
+        let answer = self.exchange(request, url, place, ask.patience, ledger).await?;
         let encoding = answer.header(header::CONTENT_ENCODING).unwrap_or("identity");
         if answer.status().is_success() && !encoding.eq_ignore_ascii_case("identity") {
             return Err(answer.fault(Fault::Encoding));
@@ -237,25 +279,13 @@ impl Http {
         tracing::trace!(%place, "request");
         match tokio::time::timeout(patience, request.send()).await {
             Err(_) => Err(RegistryError::Stalled { place, attempts: 1, seconds: patience.as_secs() }),
-            Ok(Err(source)) => Err(RegistryError::Transport { place, attempts: 1, source: source.without_url() }),
-            Ok(Ok(response)) => Ok(Answer { http: self, response, place, host, _permit: permit }),
+            Ok(Err(source)) => Err(RegistryError::no_answer(place, source.without_url())),
+            Ok(Ok(response)) => {
+                self.connections.answered(url, response.remote_addr().map(|address| address.ip()));
+                Ok(Answer { http: self, response, place, host, _permit: permit })
+            }
         }
     }
-}
-
-fn build(options: &Options, no_roots: bool) -> Result<reqwest::Client, reqwest::Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("chunkify/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(options.stall);
-    if no_roots {
-        builder = builder.tls_certs_only([]);
-    }
-    if options.insecure {
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    }
-    builder.build()
 }
 
 /// Statuses that another try may change. A 500 may also be a refusal of several ranges.
@@ -355,13 +385,13 @@ impl Answer<'_> {
         RegistryError::Answer { place: self.place.clone(), fault }
     }
 
-    fn challenges(&self) -> Vec<Challenge> {
+    pub(super) fn challenges(&self) -> Vec<Challenge> {
         let values = self.response.headers().get_all(header::WWW_AUTHENTICATE);
         values.iter().filter_map(|value| value.to_str().ok()).flat_map(Challenge::parse_all).collect()
     }
 
     /// `Retry-After` in seconds or as a date.
-    fn retry_after(&self) -> Option<Duration> {
+    pub(super) fn retry_after(&self) -> Option<Duration> {
         let value = self.header(header::RETRY_AFTER)?.trim();
         if let Ok(seconds) = value.parse() {
             return Some(Duration::from_secs(seconds));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 
+use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::reference::Repository;
 use super::token::Scope;
@@ -29,18 +30,14 @@ pub struct Manifest {
 }
 
 impl Client {
-    /// Fetches a manifest or index by tag or digest.
-    ///
-    /// # Errors
-    /// [`RegistryError::is_not_found`] tells that there is none; [`RegistryError::Digest`] when it was asked for by digest and another
-    /// one came; [`RegistryError::TooLarge`] above [`limits::MANIFEST`].
-    pub async fn manifest(
+    /// [`Client::manifest`] at one place.
+    pub(super) async fn manifest_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         reference: &str,
         ledger: &Ledger,
     ) -> Result<Manifest, RegistryError> {
-        let ask = self.manifest_ask(Method::GET, repo, reference)?;
+        let ask = self.manifest_ask(Method::GET, endpoint, reference)?;
         let mut tried = 1;
         let (place, header, bytes) = loop {
             let answer = self.http.send(&ask, ledger).await?;
@@ -74,8 +71,8 @@ impl Client {
     /// # Errors
     /// Anything but a clear yes or no.
     pub async fn has_manifest(&self, repo: &Repository, digest: Digest) -> Result<bool, RegistryError> {
-        let ledger = Ledger::new();
-        let ask = self.manifest_ask(Method::HEAD, repo, &digest.to_string())?;
+        let (ledger, endpoint) = (Ledger::new(), &self.target(repo).await?);
+        let ask = self.manifest_ask(Method::HEAD, endpoint, &digest.to_string())?;
         let answer = self.http.send(&ask, &ledger).await?;
         match answer.status().as_u16() {
             200..=299 => Ok(true),
@@ -95,12 +92,12 @@ impl Client {
         media_type: &str,
         bytes: &[u8],
     ) -> Result<(), RegistryError> {
-        let ledger = Ledger::new();
-        let url = self.url(repo, &format!("manifests/{reference}"))?;
+        let (ledger, endpoint) = (Ledger::new(), &self.target(repo).await?);
+        let url = endpoint.url(&format!("manifests/{reference}"))?;
         let fault = RegistryError::Answer { place: Place::new(&Method::PUT, &url), fault: Fault::MediaType };
         let kind = HeaderValue::from_str(media_type).map_err(|_| fault)?;
         let body = || Ok(reqwest::Body::from(bytes.to_vec()));
-        let mut ask = self.ask(Method::PUT, url, Scope::push(repo));
+        let mut ask = self.ask(Method::PUT, url, Scope::push(endpoint));
         ask.headers.push((CONTENT_TYPE, kind));
         ask.body = Some(&body);
         let answer = self.http.send(&ask, &ledger).await?;
@@ -114,11 +111,11 @@ impl Client {
     fn manifest_ask(
         &self,
         method: Method,
-        repo: &Repository,
+        endpoint: &Endpoint,
         reference: &str,
     ) -> Result<http::Ask<'static>, RegistryError> {
-        let url = self.url(repo, &format!("manifests/{reference}"))?;
-        let mut ask = self.ask(method, url, Scope::pull(repo));
+        let url = endpoint.url(&format!("manifests/{reference}"))?;
+        let mut ask = self.ask(method, url, Scope::pull(endpoint));
         ask.headers.push((ACCEPT, HeaderValue::from_static(TYPES)));
         // A mirror that fetches on demand answers when it has the whole image.
         ask.patience = self.http.options.stall.saturating_mul(10).min(Duration::from_secs(3600));

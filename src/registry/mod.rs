@@ -6,7 +6,8 @@
 //! - Several ranges in one request are an optimisation that each final host must prove; it falls back to single ranges, and those to
 //!   the whole blob.
 //! - Of an answer only `Content-Range` is believed. Parts may come merged, sorted anew, or not at all.
-//! - Redirects are followed here, remembered for each blob, and never given credentials of another scheme, host or port.
+//! - Redirects are followed here, remembered for each blob, never given credentials of another scheme, host or port, and never lead
+//!   nearer to us than the registry itself is ([`trust::Nearness`]).
 //!
 //! Every byte of every answer's body is counted twice: by the client as [`Wire`], and in the [`Ledger`](crate::ledger::Ledger) that the
 //! caller passes, by cause. The sums are the same. What the sink of [`Client::blob_spans`] receives is left to its owner to note.
@@ -16,15 +17,21 @@ mod challenge;
 pub mod content_range;
 mod coverage;
 pub mod credentials;
+mod endpoint;
 mod error;
 mod host;
 mod http;
+mod login;
 mod manifest;
+mod mirrors;
 pub mod multipart;
 mod options;
 mod ranges;
 pub mod reference;
+pub mod secrets;
+pub mod sources;
 mod token;
+pub mod trust;
 mod upload;
 
 use std::sync::Arc;
@@ -32,12 +39,15 @@ use std::sync::Arc;
 use url::Url;
 
 pub use blob::InOrder;
-pub use credentials::Credentials;
+pub use credentials::{Credentials, Keychain};
 pub use error::{Detail, Fault, Place, RegistryError};
+pub use login::Login;
 pub use manifest::Manifest;
 pub use options::Options;
 pub use ranges::SpanSink;
 pub use reference::{Reference, ReferenceError, Repository};
+pub use sources::Registries;
+pub use trust::CertificateFolders;
 
 /// A client for any number of registries. Clones share connections, tokens, counters and what was learned about hosts.
 #[derive(Clone)]
@@ -66,13 +76,6 @@ impl Client {
     /// What was sent and received so far.
     pub fn wire(&self) -> Wire {
         Wire { requests: self.http.requests(), body_bytes: self.http.body_bytes() }
-    }
-
-    /// A URL of the distribution protocol.
-    fn url(&self, repo: &Repository, rest: &str) -> Result<Url, RegistryError> {
-        let scheme = if self.http.options.plain_http { "http" } else { "https" };
-        let text = format!("{scheme}://{}/v2/{}/{rest}", repo.api_host(), repo.name());
-        Url::parse(&text).map_err(|_| RegistryError::Url(text))
     }
 
     /// A request without a body.

@@ -1,22 +1,29 @@
 //! What a client is told when it is made.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Keychain};
+use super::sources::Registries;
+use super::trust::CertificateFolders;
 use crate::plan::requests::Form;
 
 /// How a [`Client`](super::Client) behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Speak HTTP instead of HTTPS to registries.
+    /// Speak HTTP instead of HTTPS to registries; mirrors are spoken to as [`Self::registries`] says.
     pub plain_http: bool,
     /// Do not check certificates, and follow redirects from HTTPS to HTTP.
     pub insecure: bool,
-    /// Credentials for every registry this client talks to; go before [`Self::credential_files`].
+    /// Follow redirects to addresses that are nearer than the registry, see [`Nearness`](super::trust::Nearness).
+    pub allow_private_redirects: bool,
+    /// Credentials for every registry this client is told to talk to, but not for their mirrors; go before [`Self::keychain`].
     pub credentials: Option<Credentials>,
-    /// Files to look credentials up in, see [`default_files`](super::credentials::default_files). None by default.
-    pub credential_files: Vec<PathBuf>,
+    /// Where credentials are looked for; empty by default.
+    pub keychain: Keychain,
+    /// Mirrors and the like; none by default.
+    pub registries: Registries,
+    /// Authorities and client certificates by registry; none by default.
+    pub certificates: CertificateFolders,
     /// Requests to one host at the same time, at least one, shared by all blobs.
     pub requests_in_flight: usize,
     /// How often one request is tried, at least once.
@@ -36,8 +43,11 @@ impl Default for Options {
         Self {
             plain_http: false,
             insecure: false,
+            allow_private_redirects: false,
             credentials: None,
-            credential_files: Vec::new(),
+            keychain: Keychain::default(),
+            registries: Registries::default(),
+            certificates: CertificateFolders::default(),
             requests_in_flight: 8,
             attempts: 5,
             backoff: Duration::from_millis(500),

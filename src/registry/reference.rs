@@ -41,6 +41,9 @@ pub enum ReferenceError {
     /// The tag does not follow the distribution specification's grammar.
     #[error("{0:?} is not a tag: expected at most 128 letters, digits, underscores, dots and dashes")]
     Tag(String),
+    /// 64 hexadecimal digits.
+    #[error("{0:?} is the ID of an image, not the name of one in a registry")]
+    Id(String),
     /// The part after `@` is not a digest.
     #[error("image reference {text:?} has no usable digest after the @")]
     Digest {
@@ -111,6 +114,12 @@ impl Repository {
         Ok(Self { host: host.to_owned(), name: name.to_owned() })
     }
 
+    /// A registry as a whole, which has no name of a repository. One can log in to it, and ask it for nothing else.
+    pub(super) fn registry(host: &str) -> Result<Self, ReferenceError> {
+        check_host(host)?;
+        Ok(Self { host: host.to_owned(), name: String::new() })
+    }
+
     /// The registry's host as written, with the port where one was given.
     pub fn host(&self) -> &str {
         &self.host
@@ -134,6 +143,10 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        // Docker takes these for the IDs of images on the machine, and nothing in a registry is called so.
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(ReferenceError::Id(text.to_owned()));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
                 let parsed =

@@ -12,9 +12,10 @@ use url::{Origin, Url};
 
 use super::challenge::Challenge;
 use super::credentials::{self, Credentials};
+use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::http::Http;
-use super::reference::Repository;
+use super::secrets;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
 
@@ -28,28 +29,35 @@ const LONGEST: u64 = 24 * 60 * 60;
 /// What a request wants to do, in the words of token servers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
-    repo: Repository,
+    endpoint: Endpoint,
     push: bool,
     /// Another repository that a blob is mounted from.
     from: Option<String>,
 }
 
 impl Scope {
-    pub(super) fn pull(repo: &Repository) -> Self {
-        Self { repo: repo.clone(), push: false, from: None }
+    pub(super) fn pull(endpoint: &Endpoint) -> Self {
+        Self { endpoint: endpoint.clone(), push: false, from: None }
     }
 
-    pub(super) fn push(repo: &Repository) -> Self {
-        Self { push: true, ..Self::pull(repo) }
+    pub(super) fn push(endpoint: &Endpoint) -> Self {
+        Self { push: true, ..Self::pull(endpoint) }
     }
 
-    pub(super) fn mount(repo: &Repository, from: &str) -> Self {
-        Self { from: Some(from.to_owned()), ..Self::push(repo) }
+    pub(super) fn mount(endpoint: &Endpoint, from: &str) -> Self {
+        Self { from: Some(from.to_owned()), ..Self::push(endpoint) }
+    }
+
+    /// Whom the request is for.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     fn words(&self) -> Vec<String> {
         let actions = if self.push { "pull,push" } else { "pull" };
-        let mut words = vec![format!("repository:{}:{actions}", self.repo.name())];
+        // A login asks for nothing yet, and its endpoint is the registry as a whole.
+        let name = Some(self.endpoint.repo.name()).filter(|name| !name.is_empty());
+        let mut words: Vec<_> = name.map(|name| format!("repository:{name}:{actions}")).into_iter().collect();
         words.extend(self.from.as_ref().map(|from| format!("repository:{from}:pull")));
         words
     }
@@ -70,6 +78,8 @@ struct State {
     header: Option<HeaderValue>,
     expires: Option<Instant>,
     server: Option<TokenServer>,
+    /// No credentials were found.
+    anonymous: bool,
 }
 
 #[derive(Clone)]
@@ -93,8 +103,8 @@ impl Auth {
         if state.expires.is_some_and(|expires| Instant::now() >= expires)
             && let Some(server) = state.server.clone()
         {
-            let credentials = find(http, scope)?;
-            state.renew(http, server, credentials, ledger).await?;
+            let credentials = find(http, scope).await?;
+            state.renew(http, url, scope, server, credentials, ledger).await?;
         }
         Ok(state.header.clone())
     }
@@ -114,14 +124,15 @@ impl Auth {
             // Another request was refused at the same time and has fetched a token already.
             return Ok(true);
         }
-        let credentials = find(http, scope)?;
+        let credentials = find(http, scope).await?;
         let bearer = refusal.challenges.iter().find(|challenge| challenge.scheme == "bearer");
         let basic = refusal.challenges.iter().any(|challenge| challenge.scheme == "basic");
+        state.anonymous = credentials.is_none();
         match (bearer.and_then(|bearer| Some((bearer, bearer.get("realm")?))), credentials) {
             (Some(_), Some(Credentials::RegistryToken(token))) => Ok(state.set(secret(&format!("Bearer {token}"))?)),
             (Some((bearer, realm)), credentials) => {
                 let server = token_server(http, url, scope, bearer, realm)?;
-                state.renew(http, server, credentials, ledger).await?;
+                state.renew(http, url, scope, server, credentials, ledger).await?;
                 Ok(true)
             }
             (None, Some(Credentials::Basic { username, password })) if basic => {
@@ -129,6 +140,16 @@ impl Auth {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Whether there is an answer to a challenge.
+    pub(super) async fn has_answer(&self, url: &Url, scope: &Scope) -> bool {
+        self.state(url, scope).lock().await.header.is_some()
+    }
+
+    /// Whether the registry was asked without credentials, because there are none.
+    pub(super) async fn is_anonymous(&self, url: &Url, scope: &Scope) -> bool {
+        self.state(url, scope).lock().await.anonymous
     }
 
     fn state(&self, url: &Url, scope: &Scope) -> Shared {
@@ -154,11 +175,14 @@ impl State {
     async fn renew(
         &mut self,
         http: &Http,
+        home: &Url,
+        scope: &Scope,
         server: TokenServer,
         credentials: Option<Credentials>,
         ledger: &Ledger,
     ) -> Result<(), RegistryError> {
-        let (token, lifetime) = server.fetch(http, credentials, ledger).await?;
+        let (token, lifetime) = server.fetch(http, home, scope, credentials, ledger).await?;
+        secrets::keep(&token);
         self.header = Some(secret(&format!("Bearer {token}"))?);
         self.expires = Instant::now().checked_add(lifetime - MARGIN);
         self.server = Some(server);
@@ -177,22 +201,34 @@ impl TokenServer {
     async fn fetch(
         &self,
         http: &Http,
+        home: &Url,
+        scope: &Scope,
         credentials: Option<Credentials>,
         ledger: &Ledger,
     ) -> Result<(String, Duration), RegistryError> {
-        let request = match credentials {
-            Some(Credentials::IdentityToken(token)) => self.refresh(http, &token),
-            Some(Credentials::Basic { username, password }) => {
-                let value = secret(&basic_value(&username, &password))?;
-                self.get(http).header(reqwest::header::AUTHORIZATION, value)
-            }
-            _ => self.get(http),
+        let (method, url) = match &credentials {
+            Some(Credentials::IdentityToken(_)) => (reqwest::Method::POST, self.realm.clone()),
+            Some(Credentials::Basic { username, .. }) => (reqwest::Method::GET, self.url(Some(username))),
+            _ => (reqwest::Method::GET, self.url(None)),
         };
-        let method = reqwest::Method::GET;
-        let place = Place::new(&method, &self.realm);
+        let (place, known) = (Place::new(&method, &self.realm), credentials.is_some());
+        let request = http.request(method, url, scope.endpoint(), home, &place)?;
+        let request = match credentials {
+            Some(Credentials::IdentityToken(token)) => {
+                request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.refresh_form(&token))
+            }
+            Some(Credentials::Basic { username, password }) => {
+                request.header(reqwest::header::AUTHORIZATION, secret(&basic_value(&username, &password))?)
+            }
+            _ => request,
+        };
         let answer = http.exchange(request, &self.realm, place.clone(), http.options.stall, ledger).await?;
+        let refused = matches!(answer.status().as_u16(), 400 | 401 | 403);
         if !answer.status().is_success() {
-            return Err(answer.into_error(ledger).await);
+            let error = answer.into_error(ledger).await;
+            let host = scope.endpoint.repo.host().to_owned();
+            let unauthorized = |source| RegistryError::Unauthorized { host, known, source };
+            return Err(if refused { unauthorized(Box::new(error)) } else { error });
         }
         let body = answer.read(limits::TOKEN_BODY as u64, Cause::Protocol, ledger).await?;
         let fault = || RegistryError::Answer { place: place.clone(), fault: Fault::Token };
@@ -203,32 +239,27 @@ impl TokenServer {
         Ok((token, lifetime))
     }
 
-    fn get(&self, http: &Http) -> reqwest::RequestBuilder {
+    /// Where a token is had, for whoever asks.
+    fn url(&self, username: Option<&str>) -> Url {
         let mut url = self.realm.clone();
-        {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = &self.service {
-                query.append_pair("service", service);
-            }
-            for scope in &self.scopes {
-                query.append_pair("scope", scope);
-            }
+        let service = self.service.iter().map(|service| ("service", service.as_str()));
+        let scopes = self.scopes.iter().map(|scope| ("scope", scope.as_str()));
+        let pairs: Vec<_> = service.chain(scopes).chain(username.map(|name| ("account", name))).collect();
+        if !pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(pairs);
         }
-        http.request(reqwest::Method::GET, url)
+        url
     }
 
     /// The OAuth2 form of the exchange, which identity tokens need.
-    fn refresh(&self, http: &Http, token: &str) -> reqwest::RequestBuilder {
-        let body = url::form_urlencoded::Serializer::new(String::new())
+    fn refresh_form(&self, token: &str) -> String {
+        url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "refresh_token")
             .append_pair("service", self.service.as_deref().unwrap_or_default())
             .append_pair("client_id", "chunkify")
             .append_pair("scope", &self.scopes.join(" "))
             .append_pair("refresh_token", token)
-            .finish();
-        http.request(reqwest::Method::POST, self.realm.clone())
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(body)
+            .finish()
     }
 }
 
@@ -258,12 +289,25 @@ fn token_server(
     Ok(TokenServer { realm, service: bearer.get("service").map(str::to_owned), scopes })
 }
 
-fn find(http: &Http, scope: &Scope) -> Result<Option<Credentials>, RegistryError> {
-    if let Some(given) = &http.options.credentials {
-        return Ok(Some(given.clone()));
+/// The credentials for a registry: those given by hand, else what is kept for it. They are noted as secrets before anyone sends them.
+async fn find(http: &Http, scope: &Scope) -> Result<Option<Credentials>, RegistryError> {
+    let repo = &scope.endpoint.repo;
+    let found = match http.options.credentials.clone().filter(|_| scope.endpoint.named) {
+        Some(given) => Some(given),
+        None => {
+            let found = http.options.keychain.find(repo).await;
+            found.map_err(|source| RegistryError::Credentials { host: repo.host().to_owned(), source })?
+        }
+    };
+    match &found {
+        Some(Credentials::Basic { username, password }) => {
+            secrets::keep(password);
+            secrets::keep(&STANDARD.encode(format!("{username}:{password}")));
+        }
+        Some(Credentials::IdentityToken(token) | Credentials::RegistryToken(token)) => secrets::keep(token),
+        None => {}
     }
-    credentials::find(&http.options.credential_files, &scope.repo)
-        .map_err(|source| RegistryError::Credentials { host: scope.repo.host().to_owned(), source })
+    Ok(found)
 }
 
 fn basic_value(username: &str, password: &str) -> String {

@@ -45,7 +45,7 @@ async fn a_token_is_fetched_once_and_again_when_it_is_refused() {
     fetch(&client, &server, &blob(1 << 20), &missing, &ledger).await.expect("all of it");
     assert_eq!(tokens.seen().len(), 1);
     let target = tokens.seen()[0].target.clone();
-    assert_eq!(target, "/token?service=r&scope=repository%3Ateam%2Fapp%3Apull");
+    assert_eq!(target, "/token?service=r&scope=repository%3Ateam%2Fapp%3Apull&account=user");
     valid.store(2, Ordering::SeqCst);
     fetch(&client, &server, &blob(1 << 20), &missing, &ledger).await.expect("all of it with a new token");
     assert_eq!(tokens.seen().len(), 2, "requests that are refused together fetch one token");
@@ -59,7 +59,7 @@ async fn wrong_credentials_are_an_error_that_keeps_them_secret() {
     let server = Server::start(move |_| Reply::new(401).with("WWW-Authenticate", &challenge)).await;
     let client = client_with(|options| options.credentials = "user:hunter2".parse().ok());
     let error = client.manifest(&repo(&server), "new", &Ledger::new()).await.expect_err("refused");
-    assert!(matches!(error, RegistryError::Status { status: 401, .. }), "{error:?}");
+    assert!(matches!(error, RegistryError::Unauthorized { known: true, .. }), "{error:?}");
     let shown = format!("{error} {error:?} {client:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("secret="), "{shown}");
 }
@@ -82,7 +82,8 @@ async fn an_identity_token_is_exchanged_for_an_access_token() {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     let auths = format!("{{\"auths\":{{\"{}/team\":{{\"identitytoken\":\"idt\"}}}}}}", server.address);
     std::io::Write::write_all(&mut file, auths.as_bytes()).expect("written");
-    let client = client_with(|options| options.credential_files = vec!["/nowhere".into(), file.path().into()]);
+    let files = ["/nowhere".into(), file.path().to_owned()].map(Into::into);
+    let client = client_with(|options| options.keychain.files = files.to_vec());
     let config = Digest::of(b"config");
     let bytes = client.blob_bytes(&repo(&server), config, 6, &Ledger::new(), Cause::Metadata).await;
     assert_eq!(bytes.expect("the config"), b"config");

@@ -5,8 +5,11 @@
 mod auth;
 mod blobs;
 mod kinds;
+mod logins;
+mod mirrors;
 mod push;
 mod ranges;
+mod secrets;
 mod server;
 
 use std::io;

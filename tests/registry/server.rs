@@ -32,11 +32,18 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Only so many bytes of the body are sent before the connection is closed.
     pub cut: Option<usize>,
+    /// The connection is closed without a word.
+    pub silent: bool,
 }
 
 impl Reply {
     pub fn new(status: u16) -> Self {
         Self { status, ..Self::default() }
+    }
+
+    /// No answer at all.
+    pub fn silence() -> Self {
+        Self { silent: true, ..Self::default() }
     }
 
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
@@ -86,6 +93,11 @@ impl Server {
         self.seen.lock().expect("the log").clone()
     }
 
+    /// A look at what came, without a copy of it.
+    pub fn look<T>(&self, look: impl FnOnce(&[Seen]) -> T) -> T {
+        look(&self.seen.lock().expect("the log"))
+    }
+
     /// The `Range` headers, in order of arrival.
     pub fn ranges(&self) -> Vec<String> {
         self.seen().iter().filter_map(|seen| seen.header("range").map(str::to_owned)).collect()
@@ -108,6 +120,9 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
     while let Some(seen) = read(&mut stream).await {
         log.lock().expect("the log").push(seen.clone());
         let reply = handler(&seen);
+        if reply.silent {
+            return;
+        }
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
         if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
             head += &format!("Content-Length: {}\r\n", reply.body.len());

@@ -38,11 +38,25 @@ impl Ran {
     }
 }
 
+/// Variables by which a user's logins and registries would come in.
+const OF_THE_USER: [&str; 7] = [
+    "CHUNKIFY_CREDS",
+    "CONTAINERS_REGISTRIES_CONF",
+    "DOCKER_AUTH_CONFIG",
+    "DOCKER_CONFIG",
+    "REGISTRIES_CONFIG_PATH",
+    "REGISTRY_AUTH_FILE",
+    "XDG_CONFIG_HOME",
+];
+
 /// Runs `chunkify` with `arguments`, without the user's credentials and proxies.
 #[track_caller]
 pub fn chunkify<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chunkify"));
-    command.args(arguments).env("NO_PROXY", "*").env_remove("DOCKER_CONFIG").env_remove("REGISTRY_AUTH_FILE");
+    command.args(arguments).env("NO_PROXY", "*").env("HOME", "/nonexistent").env("XDG_RUNTIME_DIR", "/nonexistent");
+    for name in OF_THE_USER {
+        command.env_remove(name);
+    }
     run(&mut command)
 }
 

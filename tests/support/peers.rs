@@ -12,13 +12,18 @@ use super::http;
 pub struct Server {
     address: SocketAddr,
     child: Child,
-    _work: tempfile::TempDir,
+    work: tempfile::TempDir,
 }
 
 impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it wrote so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.work.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -32,18 +37,45 @@ impl Drop for Server {
 /// distribution, as `make peers` builds it.
 #[track_caller]
 pub fn distribution() -> Server {
+    plain_distribution(&distribution_program())
+}
+
+/// The distribution that `make peers` builds, or another one.
+#[track_caller]
+pub fn distribution_program() -> PathBuf {
     let program = std::env::var_os("CHUNKIFY_DISTRIBUTION").map_or_else(|| peers_dir().join("registry"), PathBuf::from);
     assert!(program.exists(), "there is no distribution at {}: run `make peers`", program.display());
+    program
+}
+
+/// A distribution that asks nobody for anything.
+#[track_caller]
+pub fn plain_distribution(program: &Path) -> Server {
     let config = |work: &Path| {
         format!(
             "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp: {{addr: \"127.0.0.1:0\"}}\n",
             work.join("data").display()
         )
     };
-    start(&program, "config.yml", config, |log| {
-        let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-    })
+    start(program, "config.yml", config, port_of_distribution, answers)
+}
+
+/// The port that distribution's log tells.
+pub fn port_of_distribution(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// The port that zot's log tells.
+pub fn port_of_zot(log: &str) -> Option<u16> {
+    let line = log.lines().find(|line| line.contains("kernel chosen port"))?;
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    event["port"].as_u64().and_then(|port| port.try_into().ok())
+}
+
+/// Whether a registry without secrets answers.
+fn answers(address: SocketAddr) -> bool {
+    http::get(address, "/v2/", None).is_ok_and(|answer| answer.status == 200)
 }
 
 /// The zot that was given.
@@ -61,11 +93,7 @@ pub fn zot() -> Server {
         })
         .to_string()
     };
-    start(&program, "config.json", config, |log| {
-        let line = log.lines().find(|line| line.contains("kernel chosen port"))?;
-        let event: serde_json::Value = serde_json::from_str(line).ok()?;
-        event["port"].as_u64().and_then(|port| port.try_into().ok())
-    })
+    start(&program, "config.json", config, port_of_zot, answers)
 }
 
 /// `CHUNKIFY_ZOT`, else `zot` on PATH.
@@ -93,11 +121,12 @@ fn peers_dir() -> PathBuf {
 
 /// Starts `program serve CONFIG` and waits until its log tells the port and it answers.
 #[track_caller]
-fn start(
+pub fn start(
     program: &Path,
     config_name: &str,
     config: impl Fn(&Path) -> String,
     port_in: impl Fn(&str) -> Option<u16>,
+    answers: impl Fn(SocketAddr) -> bool,
 ) -> Server {
     let work = tempfile::tempdir().expect("a temporary folder can be made");
     let config_file = work.path().join(config_name);
@@ -114,13 +143,13 @@ fn start(
         .stderr(log)
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    let mut server = Server { address: ([127, 0, 0, 1], 0).into(), child, _work: work };
+    let mut server = Server { address: ([127, 0, 0, 1], 0).into(), child, work };
     let begun = Instant::now();
     loop {
         let log = std::fs::read_to_string(&log_file).unwrap_or_default();
         if let Some(port) = port_in(&log) {
             server.address.set_port(port);
-            if http::get(server.address, "/v2/", None).is_ok_and(|answer| answer.status == 200) {
+            if answers(server.address) {
                 return server;
             }
         }

@@ -1,0 +1,142 @@
+//! Credential helpers: programs named `docker-credential-…` that keep secrets for docker, podman, and us.
+//!
+//! The protocol is docker's: the action is the argument, the registry (or a JSON object) goes in, a JSON object comes out. What a helper
+//! prints is never repeated when it may hold a secret.
+
+use std::fmt;
+use std::process::{ExitStatus, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Command;
+
+use super::{Credentials, CredentialsError};
+use crate::limits;
+
+/// How long a helper may take; some ask their user.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What helpers say when they have no login for a registry. It is part of the protocol.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The user name that marks a secret as an identity token.
+const TOKEN_USER: &str = "<token>";
+
+/// The part of a helper's name behind `docker-credential-`. It names a program on `PATH` and never a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HelperName(String);
+
+impl FromStr for HelperName {
+    type Err = CredentialsError;
+
+    fn from_str(text: &str) -> Result<Self, CredentialsError> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+        if !text.is_empty() && text.len() <= 128 && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(CredentialsError::HelperName(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for HelperName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "docker-credential-{}", self.0)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+impl HelperName {
+    /// The login that the helper keeps for a registry, if it does.
+    pub(super) async fn get(&self, server: &str) -> Result<Option<Credentials>, CredentialsError> {
+        let (status, out) = self.run("get", server.as_bytes()).await?;
+        if !status.success() {
+            return if says_not_found(&out) { Ok(None) } else { Err(self.failed(status, &out)) };
+        }
+        let fault = || CredentialsError::HelperAnswer { name: self.to_string() };
+        let Answer { username, secret } = serde_json::from_slice(&out).map_err(|_| fault())?;
+        Ok(match username.as_str() {
+            "" if secret.is_empty() => None,
+            TOKEN_USER => Some(Credentials::IdentityToken(secret)),
+            _ => Some(Credentials::Basic { username, password: secret }),
+        })
+    }
+
+    /// Makes the helper keep a login.
+    pub(super) async fn store(&self, server: &str, username: &str, secret: &str) -> Result<(), CredentialsError> {
+        let login = serde_json::json!({ "ServerURL": server, "Username": username, "Secret": secret });
+        let (status, out) = self.run("store", login.to_string().as_bytes()).await?;
+        if status.success() { Ok(()) } else { Err(self.failed(status, &out)) }
+    }
+
+    /// Makes the helper forget a login. `false` when it had none.
+    pub(super) async fn erase(&self, server: &str) -> Result<bool, CredentialsError> {
+        let (status, out) = self.run("erase", server.as_bytes()).await?;
+        match status.success() {
+            true => Ok(true),
+            false if says_not_found(&out) => Ok(false),
+            false => Err(self.failed(status, &out)),
+        }
+    }
+
+    async fn run(&self, action: &str, input: &[u8]) -> Result<(ExitStatus, Vec<u8>), CredentialsError> {
+        let start = |source| CredentialsError::HelperStart { name: self.to_string(), source };
+        // Its standard error is the user's: helpers that ask for something do it there.
+        let mut child = Command::new(self.to_string())
+            .arg(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(start)?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let talk = async {
+            if let Some(mut stdin) = stdin {
+                // A helper that does not read what it is told may still answer.
+                let _ = stdin.write_all(input).await;
+            }
+            let mut out = Vec::new();
+            if let Some(stdout) = stdout {
+                stdout.take(limits::HELPER_ANSWER).read_to_end(&mut out).await.map_err(start)?;
+            }
+            Ok((child.wait().await.map_err(start)?, out))
+        };
+        let silent = |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: PATIENCE.as_secs() };
+        tokio::time::timeout(PATIENCE, talk).await.map_err(silent)?
+    }
+
+    fn failed(&self, status: ExitStatus, out: &[u8]) -> CredentialsError {
+        let text = String::from_utf8_lossy(out);
+        let line = text.lines().next().unwrap_or_default().trim();
+        // Anything like the protocol's own object may hold the secret.
+        let shown = !line.is_empty() && !text.contains(['{', '"']);
+        let shorter: String = line.chars().filter(|c| !c.is_control()).take(200).collect();
+        let said = if shown { shorter } else { status.to_string() };
+        CredentialsError::HelperFailed { name: self.to_string(), said }
+    }
+}
+
+fn says_not_found(out: &[u8]) -> bool {
+    String::from_utf8_lossy(out).trim() == NOT_FOUND
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_never_is_a_path() {
+        for good in ["ecr-login", "secretservice", "osxkeychain", "x.y_z"] {
+            assert_eq!(good.parse::<HelperName>().expect(good).to_string(), format!("docker-credential-{good}"));
+        }
+        for bad in ["", "a/b", "../x", "a b", "a;b", "a\0b", "ä"] {
+            assert!(bad.parse::<HelperName>().is_err(), "{bad:?}");
+        }
+    }
+}

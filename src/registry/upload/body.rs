@@ -1,0 +1,66 @@
+//! A part of a file as the body of a request.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// Bytes read from the file at once.
+const READ: usize = 256 << 10;
+
+/// What the sender and the body share.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Bytes of this request that were handed to the connection.
+    pub(super) handed: Arc<AtomicU64>,
+    /// Why the file could not be read on.
+    pub(super) fault: Arc<Mutex<Option<io::Error>>>,
+}
+
+/// Bytes of a file from an offset on, of known length.
+pub(super) struct FileBody {
+    pub(super) file: File,
+    pub(super) at: u64,
+    pub(super) left: u64,
+    pub(super) progress: Progress,
+    /// Bytes of all uploads.
+    pub(super) sent: Arc<AtomicU64>,
+}
+
+impl Body for FileBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let len = usize::try_from(self.left).unwrap_or(READ).min(READ);
+        let mut piece = vec![0; len];
+        // A local file is read where it is needed: the pieces are small, and a thread for each would cost more.
+        if let Err(error) = self.file.read_exact_at(&mut piece, self.at) {
+            let kind = error.kind();
+            *self.progress.fault.lock().expect("no holder of this lock panics") = Some(error);
+            return Poll::Ready(Some(Err(kind.into())));
+        }
+        self.at += len as u64;
+        self.left -= len as u64;
+        self.progress.handed.fetch_add(len as u64, Ordering::Relaxed);
+        self.sent.fetch_add(len as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
