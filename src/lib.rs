@@ -156,6 +156,7 @@ pub mod pull;
 pub mod push;
 pub mod serve;
 pub mod source;
+pub mod unpack;
 pub mod verify;
 
 // Rank 6: people.

@@ -15,7 +15,7 @@ const RANKS: &[&[&str]] = &[
     &["encode", "image", "plan"],
     &["registry", "store"],
     &["source", "serve"],
-    &["convert", "inspect", "pull", "push"],
+    &["convert", "inspect", "pull", "push", "unpack"],
     &["verify"],
     &["report"],
     &["cli"],

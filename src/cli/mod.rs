@@ -9,6 +9,7 @@ mod progress;
 mod pull;
 mod push;
 mod serve;
+mod unpack;
 mod verify;
 mod version;
 
@@ -32,8 +33,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    // A server has nothing unfinished to speak of.
-    let farewell = if matches!(args.command, Command::Serve(_)) { "" } else { UNFINISHED };
+    let farewell = match args.command {
+        // A server has nothing unfinished to speak of.
+        Command::Serve(_) => "",
+        Command::Unpack(_) => UNDONE,
+        _ => UNFINISHED,
+    };
     let result = runtime.block_on(interruptible(run(args.command), farewell));
     // Threads that still read or write must not hold the end up.
     runtime.shutdown_background();
@@ -47,6 +52,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Pull(args) => pull::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Verify(args) => verify::run(args).await,
+        Command::Unpack(args) => unpack::run(args).await,
         Command::Serve(args) => serve::run(args).await,
     }
 }
@@ -67,6 +73,9 @@ async fn interruptible(
 
 /// What is true of every command that writes something.
 const UNFINISHED: &str = "; nothing unfinished was left where it looks whole, the same command goes on from here";
+
+/// What is true of a command that writes one thing, whole or not at all.
+const UNDONE: &str = "; what was unpacked so far was removed";
 
 fn stopped(code: u8, farewell: &str) -> ExitCode {
     eprintln!("\nchunkify: stopped{farewell}");

@@ -4,9 +4,11 @@ mod convert;
 mod inspect;
 mod pull;
 mod table;
+mod unpack;
 mod words;
 
 pub use convert::{conversion_done, conversion_event, converted};
 pub use inspect::{image, layer};
 pub use pull::pulled;
+pub use unpack::unpacked;
 pub use words::{bytes, chain, percent, seconds, thousands};

@@ -269,8 +269,12 @@ mod tests {
 
     #[test]
     fn maps_in_front_of_the_data_place_them() {
-        let form =
-            [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "9"), ("GNU.sparse.name", "n")];
+        let form = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.realsize", "9"),
+            ("GNU.sparse.name", "n"),
+        ];
         let (sparse, name) = pax_form(&records(&form)).unwrap();
         assert_eq!(name.as_deref(), Some(&b"n"[..]));
         let mut payload = b"2\n1\n2\n5\n1\n".to_vec();
