@@ -46,6 +46,9 @@ pub enum FaultKind {
     /// A type flag that a table of contents cannot name.
     #[error("entry type {:?} has no form in a table of contents", char::from(*.0))]
     Flag(u8),
+    /// The same, for those who unpack.
+    #[error("entry type {:?} is none that can be unpacked", char::from(*.0))]
+    Unknown(u8),
     /// A sparse file, in any of GNU tar's forms.
     #[error("sparse entries have no form in a table of contents")]
     Sparse,
@@ -331,7 +334,8 @@ impl Scanner {
         if flag == b'S' || pax::is_sparse(&records) {
             self.sparse(&mut entry, kind, old_sparse, &records)?;
         } else {
-            entry.kind = kind.ok_or_else(|| self.fault(FaultKind::Flag(flag)))?;
+            let unknown = if self.lenient { FaultKind::Unknown(flag) } else { FaultKind::Flag(flag) };
+            entry.kind = kind.ok_or_else(|| self.fault(unknown))?;
         }
         if entry.kind != Kind::Regular && entry.size != 0 {
             if !self.lenient {

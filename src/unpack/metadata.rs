@@ -178,7 +178,7 @@ impl<'a> Attributes<'a> {
 pub fn remove_xattrs(object: BorrowedFd<'_>) -> Result<(), EntryFailure> {
     let mut names = Vec::new();
     loop {
-        let len = match fs::flistxattr(object, &mut [][..] as &mut [u8]) {
+        let len = match fs::flistxattr_query(object) {
             Err(Errno::OPNOTSUPP) => return Ok(()),
             len => doing(len, "list its extended attributes")?,
         };
@@ -204,7 +204,7 @@ pub fn remove_xattrs(object: BorrowedFd<'_>) -> Result<(), EntryFailure> {
 
 /// Whether objects made in a folder get attributes from it.
 pub fn hands_down(folder: BorrowedFd<'_>) -> bool {
-    fs::fgetxattr(folder, "system.posix_acl_default", &mut [][..] as &mut [u8]).is_ok_and(|len| len > 0)
+    fs::fgetxattr_query(folder, "system.posix_acl_default").is_ok()
 }
 
 /// The times that an object has.

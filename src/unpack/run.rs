@@ -73,6 +73,9 @@ pub async fn unpack(source: &Source, dir: &Path, options: &Options, report: Repo
     let (worker, guard) = stoppable();
     let (ownership, sync) = (options.ownership, options.sync);
     let unpacked = tokio::task::spawn_blocking(move || {
+        // Both move here, the worker first: its other end is told when the folder has been removed, and not before.
+        let worker = worker;
+        let staging = staging;
         let outcome = all(&staging, work, ownership, &worker.stop, &report)?;
         report(Event::Syncing);
         staging.publish(sync)?;

@@ -13,8 +13,9 @@ use crate::{Place, is_root};
 
 /// Unpacks an archive with GNU tar, into an empty folder.
 #[track_caller]
-fn gnu_tar(archive: &Path, into: &Path) {
+fn gnu_tar(archive: &Path, into: &Path, more: &[&str]) {
     let mut command = Command::new("tar");
+    command.args(more);
     command.args(["--extract", "--numeric-owner", "--same-permissions", "--xattrs", "--xattrs-include=*", "--file"]);
     command.arg(archive).arg("--directory").arg(into);
     run(&mut command);
@@ -78,10 +79,34 @@ const REFUSED: &[(&str, &str)] = &[
     ("huge-size", "ends inside a payload"),
     ("negative-size", "negative size"),
     ("pax-malformed-length", "malformed pax record"),
+    ("pax-nul-in-path", "malformed pax record"),
+    ("random", "checksum mismatch"),
+    ("text", "checksum mismatch"),
+    ("truncated-header", "ends inside a header"),
+    ("truncated-padding", "ends inside padding"),
+    ("truncated-pax", "ends inside an extended header"),
+    ("truncated-payload", "ends inside a payload"),
+    ("unknown-type", "entry type 'Z' is none that can be unpacked"),
+    ("zero-block-between", "a lone block of zeros"),
 ];
 
 /// Archives in which GNU tar reads something else than Go does, or does something else with it.
-const READ_OTHERWISE: &[&str] = &[];
+const READ_OTHERWISE: &[&str] = &[
+    // To Go an empty value is none.
+    "pax-empty-value",
+    // Go reads no records from a global header.
+    "pax-global",
+    // Go believes the GNU name.
+    "pax-path-over-gnu-long-name",
+    // To GNU tar the slash makes it a folder.
+    "regular-with-slash",
+    // GNU tar gives up before the content.
+    "truncated-padding-whole",
+    // To GNU tar they are files.
+    "whiteouts",
+];
+
+const IMPLIED: &str = "folder, mode 0755, owner 0:0, time 0.000000000";
 
 fn archives() -> Vec<PathBuf> {
     let folder = fs::read_dir("fixtures/tars").expect("fixtures are there");
@@ -113,8 +138,16 @@ fn archives_unpack_as_gnu_tar_unpacks_them() {
         }
         let theirs = place.path().join("theirs");
         fs::create_dir(&theirs).unwrap();
-        gnu_tar(&archive, &theirs);
-        let (ours, theirs) = (without_root(snapshot::of(&place.root())), without_root(snapshot::of(&theirs)));
+        gnu_tar(&archive, &theirs, &[]);
+        let (ours, mut theirs) = (without_root(snapshot::of(&place.root())), without_root(snapshot::of(&theirs)));
+        for (path, facts) in &ours {
+            // A folder without an entry is as old as time here, and made just now there.
+            if facts == IMPLIED
+                && theirs.get(path).is_some_and(|facts| facts.starts_with("folder, mode 0755, owner 0:0"))
+            {
+                theirs.insert(path.clone(), facts.clone());
+            }
+        }
         let differences = snapshot::differences(&ours, &theirs);
         if !differences.is_empty() {
             wrong.push(format!("{name} (ours, then GNU tar's):\n{}", differences.join("\n")));
@@ -140,8 +173,7 @@ fn layers_by_hand(tars: &[Vec<u8>], root: &Path) {
             };
             run(Command::new("sh").args(["-c", &gone]).current_dir(root)).ok();
         }
-        gnu_tar(archive.path(), root);
-        run(Command::new("find").arg(root).args(["-name", ".wh.*", "-delete"])).ok();
+        gnu_tar(archive.path(), root, &["--exclude=.wh.*"]);
     }
 }
 

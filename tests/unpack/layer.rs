@@ -6,7 +6,7 @@ pub const MTIME: u64 = 1_700_000_000;
 /// A layer on its way.
 pub struct Layer {
     tar: Vec<u8>,
-    mode: u32,
+    mode: Option<u32>,
     owner: (u64, u64),
     mtime: u64,
     records: Vec<(String, Vec<u8>)>,
@@ -15,12 +15,12 @@ pub struct Layer {
 impl Layer {
     /// An empty one.
     pub fn new() -> Self {
-        Self { tar: Vec::new(), mode: 0, owner: (0, 0), mtime: MTIME, records: Vec::new() }
+        Self { tar: Vec::new(), mode: None, owner: (0, 0), mtime: MTIME, records: Vec::new() }
     }
 
     /// The mode of the next entry.
     pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = mode;
+        self.mode = Some(mode);
         self
     }
 
@@ -107,11 +107,11 @@ impl Layer {
             let body: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
             self.special(b'x', &body);
         }
-        let mode = if self.mode == 0 { mode } else { self.mode };
+        let mode = self.mode.unwrap_or(mode);
         let header = header(flag, name, link, content.len(), mode, self.owner, self.mtime, device);
         self.tar.extend(header);
         self.padded(content);
-        Self { mode: 0, owner: (0, 0), mtime: MTIME, ..self }
+        Self { mode: None, owner: (0, 0), mtime: MTIME, ..self }
     }
 
     fn special(&mut self, flag: u8, body: &[u8]) {
