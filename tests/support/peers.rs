@@ -46,6 +46,14 @@ pub fn distribution() -> Server {
     })
 }
 
+/// A tool that `make peers` builds.
+#[track_caller]
+pub fn tool(name: &str) -> PathBuf {
+    let program = peers_dir().join(name);
+    assert!(program.exists(), "there is no {name} at {}: run `make peers`", program.display());
+    program
+}
+
 /// The zot that was given.
 #[track_caller]
 pub fn zot() -> Server {
