@@ -75,11 +75,12 @@ mod peers {
         tool(&crane, &["push", "--insecure", "--index", &dir, &format!("{to}:all")]).ok();
         has(server.address(), "readers/by-crane", &store.image);
         let pushed = format!("{to}@{}", store.image.digest);
-        let validated = tool(&crane, &["validate", "--insecure", "--remote", &pushed]).ok();
+        // Without --fast it takes every layer for gzip, whoever made it; `has` has seen to the layers.
+        let validated = tool(&crane, &["validate", "--fast", "--insecure", "--remote", &pushed]).ok();
         assert!(format!("{}{}", validated.stdout, validated.stderr).contains("PASS"), "{validated:?}");
         let digest = tool(&crane, &["digest", "--insecure", &pushed]).ok();
         assert_eq!(digest.stdout.trim(), store.image.digest);
-        // And what a fresh registry gives crane is a layout that has the same blobs.
+        // And what the registry gives crane is a layout that has the same blobs.
         let pulled = tempfile::tempdir().expect("a temporary folder can be made");
         let into = pulled.path().join("layout").display().to_string();
         tool(&crane, &["pull", "--insecure", "--format", "oci", &pushed, &into]).ok();
