@@ -4,6 +4,8 @@ CARGO ?= cargo
 GO ?= go
 PEERS := $(or $(CARGO_TARGET_DIR),target)/peers
 DISTRIBUTION := v3.1.2
+CRANE := v0.22.1
+ORAS := v1.3.0
 OLD ?=
 NEW ?=
 
@@ -17,7 +19,7 @@ help:
 	@echo 'make interop             both ways with the reference implementation (root, Go)'
 	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
 	@echo 'make reflink [OLD=… NEW=…]  disk use of pulls on XFS and btrfs (root, xfsprogs, btrfs-progs)'
-	@echo 'make peers               the registries that the tests run against'
+	@echo 'make peers               the registry and the tools that the tests run against'
 
 build:
 	$(CARGO) build --release
@@ -27,6 +29,7 @@ demo: build
 
 test: peers
 	$(CARGO) test
+	tests/as-root.sh
 	tests/given-peers.sh
 
 unit:
@@ -46,13 +49,16 @@ bench: build
 reflink: build
 	tests/reflink.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
-peers: $(PEERS)/registry-$(DISTRIBUTION)
+peers: $(PEERS)/registry-$(DISTRIBUTION) $(PEERS)/crane-$(CRANE) $(PEERS)/oras-$(ORAS)
 
-# The stamp has the version, so that another version is built when this file asks for it.
-$(PEERS)/registry-$(DISTRIBUTION):
-	@command -v $(GO) >/dev/null || { echo 'go is missing: distribution is built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
+# The stamps have the versions, so that another version is built when this file asks for it.
+$(PEERS)/registry-$(DISTRIBUTION): PACKAGE := github.com/distribution/distribution/v3/cmd/registry@$(DISTRIBUTION)
+$(PEERS)/crane-$(CRANE): PACKAGE := github.com/google/go-containerregistry/cmd/crane@$(CRANE)
+$(PEERS)/oras-$(ORAS): PACKAGE := oras.land/oras/cmd/oras@$(ORAS)
+$(PEERS)/%:
+	@command -v $(GO) >/dev/null || { echo 'go is missing: peers are built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
 	mkdir -p $(PEERS)
-	cd $(PEERS) && CGO_ENABLED=0 GOBIN="$$PWD" $(GO) install github.com/distribution/distribution/v3/cmd/registry@$(DISTRIBUTION)
+	cd $(PEERS) && CGO_ENABLED=0 GOBIN="$$PWD" $(GO) install $(PACKAGE)
 	touch $@
 
 clean:

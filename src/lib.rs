@@ -158,6 +158,7 @@ pub mod pull;
 pub mod push;
 pub mod serve;
 pub mod source;
+pub mod unpack;
 pub mod verify;
 
 // Rank 6: people.

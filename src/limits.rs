@@ -61,3 +61,7 @@ pub const PART_HEADER: usize = 8 << 10;
 
 /// Bytes between the parts of a multipart body that belong to no part (preamble), before the body is refused.
 pub const PART_PREAMBLE: usize = 64 << 10;
+
+/// A path that is unpacked, in bytes with its end; the system's `PATH_MAX`. Stops names that no program could open, and what following
+/// them costs.
+pub const PATH: usize = 4096;

@@ -16,7 +16,7 @@ const RANKS: &[&[&str]] = &[
     &["registry", "store"],
     &["source", "serve"],
     &["local"],
-    &["convert", "inspect", "pull", "push"],
+    &["convert", "inspect", "pull", "push", "unpack"],
     &["housekeeping", "verify"],
     &["report"],
     &["cli"],

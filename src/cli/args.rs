@@ -43,6 +43,8 @@ pub enum Command {
     Login(LoginArgs),
     /// Forget credentials for a registry
     Logout(LogoutArgs),
+    /// Make a root file system of an image
+    Unpack(UnpackArgs),
     /// Offer a layout's images to pull, for demos and tests; for production use a registry such as zot or quay
     Serve(ServeArgs),
     /// Look after a store: what is in it, what can go, what is damaged
@@ -262,6 +264,29 @@ pub struct VerifyArgs {
     /// The digest that a blob file's tar must have
     #[arg(long, value_name = "DIGEST")]
     pub diff_id: Option<crate::digest::Digest>,
+    /// Registry
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+}
+
+/// `chunkify unpack`
+#[derive(Debug, clap::Args)]
+pub struct UnpackArgs {
+    /// The image to unpack
+    #[arg(value_name = "SRC")]
+    pub source: Location,
+    /// Where its root file system goes: a folder that is empty or does not exist
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Which image of an index [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Option<PlatformFilter>,
+    /// Make all files yours, note other owners in the attribute user.rootlesscontainers, put empty files in the place of device nodes
+    #[arg(long)]
+    pub rootless: bool,
+    /// Do not wait until everything is on disk
+    #[arg(long)]
+    pub no_sync: bool,
     /// Registry
     #[command(flatten)]
     pub registry: RegistryArgs,

@@ -14,6 +14,7 @@ mod secret;
 mod serve;
 mod store;
 mod store_args;
+mod unpack;
 mod verify;
 mod version;
 
@@ -38,9 +39,12 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    // These have nothing unfinished to speak of.
-    let brief = matches!(args.command, Command::Serve(_) | Command::Login(_) | Command::Logout(_));
-    let farewell = if brief { "" } else { UNFINISHED };
+    let farewell = match args.command {
+        // These have nothing unfinished to speak of.
+        Command::Serve(_) | Command::Login(_) | Command::Logout(_) => "",
+        Command::Unpack(_) => UNDONE,
+        _ => UNFINISHED,
+    };
     let result = runtime.block_on(interruptible(run(args.command), farewell));
     secret::show_again();
     // Threads that still read or write must not hold the end up.
@@ -57,6 +61,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::run(args).await,
         Command::Login(args) => login::login(args).await,
         Command::Logout(args) => login::logout(args).await,
+        Command::Unpack(args) => unpack::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Store(args) => store::run(args.command).await,
     }
@@ -78,6 +83,9 @@ async fn interruptible(
 
 /// What is true of every command that writes something.
 const UNFINISHED: &str = "; nothing unfinished was left where it looks whole, the same command goes on from here";
+
+/// What is true of a command that writes one thing, whole or not at all.
+const UNDONE: &str = "; what was unpacked so far was removed";
 
 fn stopped(code: u8, farewell: &str) -> ExitCode {
     eprintln!("\nchunkify: stopped{farewell}");

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::Platform;
+use super::{Descriptor, Index, Platform};
 
 /// `os/architecture[/variant]`, or just `architecture`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,22 @@ impl PlatformFilter {
             && self.architecture == platform.architecture
             && (self.variant.is_none() || self.variant == platform.variant)
     }
+}
+
+/// The image of an index that a filter means; the only one of an index that says nothing of platforms.
+///
+/// # Errors
+/// The platforms that there are, as a text, when none is meant.
+pub fn choose(index: Index, filter: &PlatformFilter) -> Result<Descriptor, String> {
+    let platforms = index.manifests.iter().filter_map(|listed| listed.platform.as_ref());
+    let name = |platform: &Platform| {
+        let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
+        format!("{}/{}{variant}", platform.os, platform.architecture)
+    };
+    let have: Vec<String> = platforms.map(name).collect();
+    let only = index.manifests.len() == 1 && have.is_empty();
+    let fits = |listed: &Descriptor| only || listed.platform.as_ref().is_some_and(|platform| filter.matches(platform));
+    index.manifests.into_iter().find(fits).ok_or_else(|| have.join(", "))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::digest::Digest;
 use crate::image::document::DocumentError;
-use crate::image::{Descriptor, Index, Manifest, PlatformFilter, media_type};
+use crate::image::{Descriptor, Index, Manifest, PlatformFilter, media_type, platform};
 use crate::ledger::{Bytes, Cause, Ledger};
 use crate::limits;
 use crate::local::LocalFrames;
@@ -251,28 +251,10 @@ impl Run<'_> {
             }
             return Ok(descriptor);
         }
-        let child = self.choose(index)?;
+        let child = platform::choose(index, &self.options.platform).map_err(PullError::NoPlatform)?;
         let bytes = self.fetch_document(&child).await?;
         let child = Descriptor { annotations: BTreeMap::new(), ..child };
         Box::pin(self.document(child, bytes, depth + 1, images)).await
-    }
-
-    fn choose(&self, index: Index) -> Result<Descriptor, PullError> {
-        let have: Vec<String> = index
-            .manifests
-            .iter()
-            .filter_map(|listed| listed.platform.as_ref())
-            .map(|platform| {
-                let variant = platform.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
-                format!("{}/{}{variant}", platform.os, platform.architecture)
-            })
-            .collect();
-        // An index of one image that says nothing of platforms leaves no choice.
-        let only = index.manifests.len() == 1 && have.is_empty();
-        let fits = |listed: &Descriptor| {
-            only || listed.platform.as_ref().is_some_and(|platform| self.options.platform.matches(platform))
-        };
-        index.manifests.into_iter().find(fits).ok_or_else(|| PullError::NoPlatform(have.join(", ")))
     }
 
     /// A manifest, index or config: from the store when it is there.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::number::{self, Time};
 use super::pax::Records;
+use super::sparse::Sparse;
 
 /// The size of every block of a tar.
 pub const BLOCK: usize = 512;
@@ -38,8 +39,10 @@ pub struct Entry {
     pub link_name: Vec<u8>,
     /// Permission and mode bits, as the header has them.
     pub mode: i64,
-    /// Payload bytes; zero for everything but regular files.
+    /// Payload bytes; zero for everything but regular files. Of a sparse file, the bytes that the archive has of it.
     pub size: i64,
+    /// Where a sparse file's data lie; only a lenient scanner lets such entries through.
+    pub sparse: Option<Sparse>,
     /// Owner.
     pub uid: i64,
     /// Group.
@@ -233,6 +236,7 @@ impl Block {
             link_name: self.link_name,
             mode: self.mode,
             size: i64::try_from(self.size).map_err(|_| HeaderError::Size)?,
+            sparse: None,
             uid: self.uid,
             gid: self.gid,
             mtime: self.mtime,

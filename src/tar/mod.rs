@@ -8,3 +8,4 @@ pub mod number;
 pub mod path;
 pub mod pax;
 pub mod scan;
+pub mod sparse;

@@ -8,6 +8,7 @@ use std::mem;
 
 use super::header::{BLOCK, Block, Entry, HeaderError, Kind};
 use super::pax::{self, PaxError, Records};
+use super::sparse::{self, Sparse, SparseError};
 use crate::limits;
 
 /// Something in a tar.
@@ -45,9 +46,15 @@ pub enum FaultKind {
     /// A type flag that a table of contents cannot name.
     #[error("entry type {:?} has no form in a table of contents", char::from(*.0))]
     Flag(u8),
+    /// The same, for those who unpack.
+    #[error("entry type {:?} is none that can be unpacked", char::from(*.0))]
+    Unknown(u8),
     /// A sparse file, in any of GNU tar's forms.
     #[error("sparse entries have no form in a table of contents")]
     Sparse,
+    /// A sparse file whose map does not read (only a lenient scanner looks).
+    #[error(transparent)]
+    SparseMap(#[from] SparseError),
     /// A link, device, directory or fifo that states a size.
     #[error("a size of {0} on an entry that has no payload")]
     PayloadOnHeaderOnly(i64),
@@ -88,6 +95,7 @@ enum State {
     Padding(usize),
     Header { from: usize },
     Special { flag: u8, from: usize, size: usize, padded: usize },
+    SparseMap { from: usize, until: usize },
     Payload { left: u64, pad: usize },
     SecondZeroBlock { from: usize },
     Trailer,
@@ -105,6 +113,7 @@ pub struct Scanner {
     long_name: Vec<u8>,
     long_link: Vec<u8>,
     last: Option<Vec<u8>>,
+    lenient: bool,
 }
 
 impl Default for Scanner {
@@ -125,7 +134,15 @@ impl Scanner {
             long_name: Vec::new(),
             long_link: Vec::new(),
             last: None,
+            lenient: false,
         }
+    }
+
+    /// A scanner for those who unpack: it also lets through what Go's reader takes and no table of contents can say. Sparse files come
+    /// with their map, contiguous files as regular ones, a size on an entry without payload counts for nothing, and neither do the
+    /// records of a global header.
+    pub fn lenient() -> Self {
+        Self { lenient: true, ..Self::new() }
     }
 
     /// Bytes of the tar that have been taken in.
@@ -148,6 +165,7 @@ impl Scanner {
                 State::Padding(left) => self.padding(input, left),
                 State::Header { from } => self.header(input, from)?,
                 State::Special { flag, from, size, padded } => self.special(input, flag, from, size, padded)?,
+                State::SparseMap { from, until } => self.sparse_map(input, from, until)?,
                 State::Payload { left, pad } => self.payload(input, left, pad),
                 State::SecondZeroBlock { from } => self.second_zero_block(input, from)?,
                 State::Trailer => self.trailer(input)?,
@@ -185,6 +203,7 @@ impl Scanner {
             State::SecondZeroBlock { from } if from == self.segment.len() => {}
             State::SecondZeroBlock { .. } => return Err(self.fault(truncated("the end-of-archive blocks"))),
             State::Special { .. } => return Err(self.fault(truncated("an extended header"))),
+            State::SparseMap { .. } => return Err(self.fault(truncated("the map of a sparse file"))),
             State::Payload { .. } => return Err(self.fault(truncated("a payload"))),
         }
         if matches!(self.state, State::Trailer)
@@ -235,8 +254,33 @@ impl Scanner {
         let block = Block::parse(block).map_err(|error| self.fault(error))?;
         match block.flag {
             b'x' | b'L' | b'K' => self.begin_special(&block),
-            _ => self.entry(block),
+            b'g' if self.lenient => self.begin_special(&block),
+            b'S' if self.lenient => {
+                self.state = State::SparseMap { from, until: from + BLOCK };
+                Ok(Step::Again)
+            }
+            _ => self.entry(block, None),
         }
+    }
+
+    /// Takes in the blocks that continue the map of an old sparse header.
+    fn sparse_map<'a>(&mut self, input: &mut &'a [u8], from: usize, until: usize) -> Result<Step<'a>, Fault> {
+        if !self.fill(input, until) {
+            return Ok(Step::NeedsInput);
+        }
+        let blocks = self.segment.get(from..until).unwrap_or_default();
+        let last = blocks.chunks(BLOCK).next_back().unwrap_or_default();
+        if sparse::old_form_goes_on(last, blocks.len() == BLOCK) {
+            if (until - from) as u64 > limits::TAR_SPECIAL {
+                return Err(self.fault(SparseError::TooLong));
+            }
+            self.state = State::SparseMap { from, until: until + BLOCK };
+            return Ok(Step::Again);
+        }
+        let sparse = sparse::old_form(blocks).map_err(|error| self.fault(error))?;
+        let header = blocks.first_chunk::<BLOCK>().ok_or_else(|| self.fault(FaultKind::Sparse))?;
+        let block = Block::parse(header).map_err(|error| self.fault(error))?;
+        self.entry(block, Some(sparse))
     }
 
     fn begin_special<'a>(&mut self, block: &Block) -> Result<Step<'a>, Fault> {
@@ -266,25 +310,38 @@ impl Scanner {
         match flag {
             b'L' => self.long_name = text(),
             b'K' => self.long_link = text(),
+            b'g' => {
+                // Go hands a global header out as a member of its own, so what stood before it belongs to nobody.
+                pax::records(body).map_err(|error| self.fault(error))?;
+                (self.long_name, self.long_link, self.records) = Default::default();
+            }
             _ => self.records = pax::records(body).map_err(|error| self.fault(error))?,
         }
         self.state = State::Header { from: self.segment.len() };
         Ok(Step::Again)
     }
 
-    fn entry<'a>(&mut self, block: Block) -> Result<Step<'a>, Fault> {
+    fn entry<'a>(&mut self, block: Block, old_sparse: Option<Sparse>) -> Result<Step<'a>, Fault> {
         let flag = block.flag;
         let records = mem::take(&mut self.records);
         let (name, link) = (mem::take(&mut self.long_name), mem::take(&mut self.long_link));
-        let sparse = flag == b'S' || pax::is_sparse(&records);
-        let (kind, entry) = block.with_extensions(&records, name, link).map_err(|error| self.fault(error))?;
+        let (kind, mut entry) = block.with_extensions(&records, name, link).map_err(|error| self.fault(error))?;
         self.last = Some(entry.name.clone());
-        if sparse {
-            return Err(self.fault(FaultKind::Sparse));
+        let kind = match flag {
+            b'7' if self.lenient => Some(Kind::Regular),
+            _ => kind,
+        };
+        if flag == b'S' || pax::is_sparse(&records) {
+            self.sparse(&mut entry, kind, old_sparse, &records)?;
+        } else {
+            let unknown = if self.lenient { FaultKind::Unknown(flag) } else { FaultKind::Flag(flag) };
+            entry.kind = kind.ok_or_else(|| self.fault(unknown))?;
         }
-        let kind = kind.ok_or_else(|| self.fault(FaultKind::Flag(flag)))?;
-        if kind != Kind::Regular && entry.size != 0 {
-            return Err(self.fault(FaultKind::PayloadOnHeaderOnly(entry.size)));
+        if entry.kind != Kind::Regular && entry.size != 0 {
+            if !self.lenient {
+                return Err(self.fault(FaultKind::PayloadOnHeaderOnly(entry.size)));
+            }
+            entry.size = 0;
         }
         let left = u64::try_from(entry.size).map_err(|_| self.fault(HeaderError::Size))?;
         let odd = usize::try_from(left % BLOCK as u64).unwrap_or(0);
@@ -294,6 +351,32 @@ impl Scanner {
             _ => State::Payload { left, pad: (BLOCK - odd) % BLOCK },
         };
         Ok(Step::Event(Event::Entry { entry: Box::new(entry), segment: mem::take(&mut self.segment), padding }))
+    }
+
+    /// Gives a sparse entry its map, and the name that its records have for it.
+    fn sparse(
+        &mut self,
+        entry: &mut Entry,
+        kind: Option<Kind>,
+        old: Option<Sparse>,
+        records: &Records,
+    ) -> Result<(), Fault> {
+        let of_a_file = old.is_some() || kind == Some(Kind::Regular);
+        if !self.lenient || !of_a_file {
+            return Err(self.fault(FaultKind::Sparse));
+        }
+        entry.kind = Kind::Regular;
+        if let Some(old) = old {
+            entry.sparse = Some(old);
+            return Ok(());
+        }
+        let (sparse, name) = sparse::pax_form(records).map_err(|error| self.fault(error))?;
+        if let Some(name) = name {
+            self.last = Some(name.clone());
+            entry.name = name;
+        }
+        entry.sparse = Some(sparse);
+        Ok(())
     }
 
     fn payload<'a>(&mut self, input: &mut &'a [u8], left: u64, pad: usize) -> Step<'a> {

@@ -17,3 +17,4 @@ mod conversion;
 mod faults;
 mod in_process;
 mod peers;
+mod readers;

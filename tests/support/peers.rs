@@ -78,6 +78,14 @@ fn answers(address: SocketAddr) -> bool {
     http::get(address, "/v2/", None).is_ok_and(|answer| answer.status == 200)
 }
 
+/// A tool that `make peers` builds.
+#[track_caller]
+pub fn tool(name: &str) -> PathBuf {
+    let program = peers_dir().join(name);
+    assert!(program.exists(), "there is no {name} at {}: run `make peers`", program.display());
+    program
+}
+
 /// The zot that was given.
 #[track_caller]
 pub fn zot() -> Server {
