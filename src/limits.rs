@@ -49,3 +49,8 @@ pub const PART_HEADER: usize = 8 << 10;
 
 /// Bytes between the parts of a multipart body that belong to no part (preamble), before the body is refused.
 pub const PART_PREAMBLE: usize = 64 << 10;
+
+/// The file that remembers hosts, in bytes, and how many hosts it has. Stops a cache that grows for ever, or that somebody replaced.
+pub const HOSTS_FILE: u64 = 1 << 20;
+/// See [`HOSTS_FILE`].
+pub const REMEMBERED_HOSTS: usize = 512;

@@ -12,11 +12,14 @@ mod serve;
 mod verify;
 mod version;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::registry::{Client, Options};
+use crate::plan::cost::Prefer;
+use crate::pull::PullError;
+use crate::registry::{Client, Options, RegistryError};
 use crate::report;
 use args::{Args, Command, RegistryArgs};
 
@@ -74,12 +77,29 @@ fn stopped(code: u8, farewell: &str) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("chunkify: {}", report::chain(error.as_ref()));
+    let remedy = error.chain().find_map(|cause| match cause.downcast_ref::<PullError>() {
+        Some(pull) => pull.remedy(),
+        None => cause.downcast_ref::<RegistryError>()?.remedy(),
+    });
+    let remedy = remedy.map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+    eprintln!("chunkify: {}{remedy}", report::chain(error.as_ref()));
     ExitCode::FAILURE
+}
+
+/// Where things are kept that may be lost: `$XDG_CACHE_HOME/chunkify`, else `~/.cache/chunkify`.
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("chunkify"))
 }
 
 /// A client as the arguments want it.
 fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
+    client_that(args, Prefer::default())
+}
+
+/// The same, with what it is to save.
+fn client_that(args: &RegistryArgs, prefer: Prefer) -> anyhow::Result<Client> {
     let credentials = args.creds.as_deref().map(str::parse).transpose()?;
     let credential_files = crate::registry::credentials::default_files(&|name| std::env::var(name).ok());
     let options = Options {
@@ -87,6 +107,8 @@ fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
         insecure: args.insecure,
         credentials,
         credential_files,
+        prefer,
+        memory: cache_folder(),
         ..Options::default()
     };
     Ok(Client::new(options)?)

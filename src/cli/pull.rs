@@ -18,7 +18,7 @@ use super::args::PullArgs;
 use super::progress;
 
 pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
-    let client = super::client(&args.registry)?;
+    let client = super::client_that(&args.registry, args.prefer)?;
     let layout = Layout::open_or_create(&args.store)?;
     let options = Options {
         platform: args.platform.unwrap_or_else(PlatformFilter::host),

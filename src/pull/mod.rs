@@ -11,5 +11,5 @@ mod outcome;
 mod run;
 
 pub use layer::LayerPlan;
-pub use outcome::{LayerReport, Mode, Pulled, Wire};
+pub use outcome::{LayerReport, Mode, Predicted, Pulled, Wire};
 pub use run::{Event, Options, PullError, Report, pull};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::digest::Digest;
 use crate::ledger::Bytes;
+use crate::plan::cost::Prefer;
 
 /// The version of the report's form.
 pub const SCHEMA: u32 = 1;
@@ -21,8 +22,12 @@ pub struct Pulled {
     pub dry_run: bool,
     /// Everything that crossed the wire.
     pub wire: Wire,
-    /// What was predicted to cross the wire, in bytes, once the plan stood.
+    /// What was predicted to cross the wire, in bytes, once the plan stood: what had come until then, and what was to come.
     pub predicted_bytes: u64,
+    /// The same of requests.
+    pub predicted_requests: u64,
+    /// What was to be saved where bytes and time could not both be.
+    pub prefer: Prefer,
     /// The limit that was given.
     pub max_wire_bytes: Option<u64>,
     /// Bytes of all layers.
@@ -42,6 +47,17 @@ pub struct Wire {
     pub requests: u64,
     /// The same bytes by cause.
     pub by_cause: Bytes,
+}
+
+/// What the plan of a layer says that it will take, its metadata included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Predicted {
+    /// Response-body bytes.
+    pub bytes: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Ranges in the requests for what is missing.
+    pub ranges: u64,
 }
 
 /// How a layer came.
@@ -84,6 +100,8 @@ pub struct LayerReport {
     pub fetched_bytes: u64,
     /// Requests sent for it.
     pub requests: u64,
+    /// What its plan predicted.
+    pub predicted: Predicted,
     /// The received bytes by cause.
     pub by_cause: Bytes,
 }

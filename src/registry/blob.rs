@@ -10,12 +10,14 @@ use super::Client;
 use super::content_range::ContentRange;
 use super::error::{Fault, Place, RegistryError};
 use super::http::{Answer, Ask};
-use super::ranges::{Blob, Fetch, SpanSink};
+use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
 use super::reference::Repository;
 use super::token::Scope;
 use crate::digest::Digest;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
+use crate::plan::cost::Line;
+use crate::plan::requests::{Form, Prediction, shape};
 use crate::span::Span;
 
 /// A connection that broke after so many bytes of progress does not count as a failure.
@@ -133,6 +135,28 @@ impl Client {
         Fetch::new(self, blob, ledger, sink).run(missing).await
     }
 
+    /// What [`Self::blob_spans`] should take for `missing` spans, as far as the host that has the blob is known.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`].
+    pub fn predict(&self, repo: &Repository, digest: Digest, missing: &[Span]) -> Result<Prediction, RegistryError> {
+        let host = self.http.hosts.expected(&self.blob_url(repo, digest)?);
+        let (line, options) = (host.line(), &self.http.options);
+        let form = Form {
+            max_bytes: bytes_per_request(missing, options.requests_in_flight),
+            ..line.form(host.expected_ranges(), options.prefer, options.requests_in_flight)
+        };
+        Ok(Prediction::of(&shape(missing, form), line.range_cost()))
+    }
+
+    /// How a blob's host answers, as far as it was measured, in this run or an earlier one.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`].
+    pub fn line(&self, repo: &Repository, digest: Digest) -> Result<Line, RegistryError> {
+        Ok(self.http.hosts.expected(&self.blob_url(repo, digest)?).line())
+    }
+
     /// Whether the repository has a blob with this digest.
     ///
     /// # Errors
@@ -236,6 +260,7 @@ impl Stream<'_, '_> {
                 return Err(RegistryError::Size { place: answer.place, expected: self.size, actual: end });
             }
             offset = end;
+            answer.check_pace()?;
         }
         Ok(())
     }

@@ -54,6 +54,18 @@ pub enum RegistryError {
         /// The time waited.
         seconds: u64,
     },
+    /// The server sends, but next to nothing.
+    #[error("{place} sent only {bytes} bytes in {seconds} s, tried {attempts} times")]
+    Slow {
+        /// The request.
+        place: Place,
+        /// How often it was tried.
+        attempts: u32,
+        /// The bytes that came.
+        bytes: u64,
+        /// The time waited.
+        seconds: u64,
+    },
     /// A status that ends the matter.
     #[error("{place} answered {status}{detail}")]
     Status {
@@ -204,16 +216,20 @@ impl RegistryError {
         matches!(self, Self::Status { status: 404, .. })
     }
 
-    /// Whether the blob can still be had whole.
+    /// Whether the server has no answers to requests for ranges that can be used; the blob can still be had whole.
     pub fn is_ranges_refused(&self) -> bool {
-        matches!(self, Self::RangesRefused { .. })
+        match self {
+            Self::RangesRefused { .. } | Self::NoProgress { .. } => true,
+            Self::Answer { fault, .. } => matches!(fault, Fault::ContentRange | Fault::Multipart | Fault::Surplus),
+            _ => false,
+        }
     }
 
     /// Whether the same request may succeed a moment later.
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => !source.is_builder(),
-            Self::Stalled { .. } => true,
+            Self::Stalled { .. } | Self::Slow { .. } => true,
             Self::Answer { fault, .. } => *fault == Fault::Truncated,
             _ => false,
         }
@@ -224,7 +240,40 @@ impl RegistryError {
         match self {
             Self::Transport { place, source, .. } => Self::Transport { place, attempts: tried, source },
             Self::Stalled { place, seconds, .. } => Self::Stalled { place, attempts: tried, seconds },
+            Self::Slow { place, bytes, seconds, .. } => Self::Slow { place, attempts: tried, bytes, seconds },
             other => other,
+        }
+    }
+
+    /// A failure of the connection, at the first try. URLs, which may hold signatures, are taken out.
+    pub(super) fn transport(place: &Place, source: reqwest::Error) -> Self {
+        Self::Transport { place: place.clone(), attempts: 1, source: source.without_url() }
+    }
+
+    /// What the user may do about it, in a few words; `None` where the error says all there is.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Transport { source, .. } if source.is_connect() => {
+                Some("check the host's name, port and scheme (--plain-http), and the network")
+            }
+            Self::Transport { .. } | Self::Stalled { .. } | Self::Slow { .. } | Self::NoProgress { .. } => {
+                Some("what has come is kept; the same command goes on from there")
+            }
+            Self::Status { status: 401 | 403, .. } => Some("give credentials that may do this"),
+            Self::Status { status: 404, .. } => Some("check the name, and whether credentials are needed to see it"),
+            Self::Status { status: 429, .. } => Some("wait a while, or give credentials: registries allow known users more"),
+            Self::Status { status: 500..=599, .. } => Some("the server is at fault; try again later"),
+            Self::Setup(_) => Some("install the system's certificates (ca-certificates)"),
+            Self::Answer { fault: Fault::Downgrade, .. } => Some("--insecure allows it"),
+            Self::Digest { .. } | Self::Size { .. } => Some("the registry, or a proxy before it, has damaged the content"),
+            Self::Status { .. }
+            | Self::Url(_)
+            | Self::RangesRefused { .. }
+            | Self::TooLarge { .. }
+            | Self::Answer { .. }
+            | Self::Credentials { .. }
+            | Self::Sink(_)
+            | Self::Source(_) => None,
         }
     }
 

@@ -16,20 +16,29 @@ mod challenge;
 pub mod content_range;
 mod coverage;
 pub mod credentials;
+mod delivery;
 mod error;
 mod host;
+mod hosts;
 mod http;
 mod manifest;
+mod memory;
+mod meter;
 pub mod multipart;
 mod options;
+mod pace;
+mod patience;
 mod ranges;
 pub mod reference;
+mod todo;
 mod token;
 mod upload;
 
 use std::sync::Arc;
 
 use url::Url;
+
+use crate::plan::cost::Prefer;
 
 pub use blob::InOrder;
 pub use credentials::Credentials;
@@ -66,6 +75,16 @@ impl Client {
     /// What was sent and received so far.
     pub fn wire(&self) -> Wire {
         Wire { requests: self.http.requests(), body_bytes: self.http.body_bytes() }
+    }
+
+    /// What this client saves where bytes and time cannot both be saved.
+    pub fn prefer(&self) -> Prefer {
+        self.http.options.prefer
+    }
+
+    /// Keeps what was learned about hosts for later runs, in [`Options::memory`].
+    pub fn save_memory(&self) {
+        self.http.hosts.save();
     }
 
     /// A URL of the distribution protocol.

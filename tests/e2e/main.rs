@@ -16,4 +16,5 @@ mod budget;
 mod conversion;
 mod faults;
 mod in_process;
+mod matrix;
 mod peers;

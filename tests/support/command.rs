@@ -43,7 +43,8 @@ impl Ran {
 pub fn chunkify<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chunkify"));
     command.args(arguments).env("NO_PROXY", "*").env_remove("DOCKER_CONFIG").env_remove("REGISTRY_AUTH_FILE");
-    run(&mut command)
+    // What one test's servers taught must not meet another test's server on the same port.
+    run(command.env("XDG_CACHE_HOME", "/nonexistent"))
 }
 
 /// Runs a command to its end.

@@ -15,6 +15,9 @@ pub struct Report {
     pub digest: String,
     /// What crossed the wire.
     pub wire: Wire,
+    /// What the plan said before anything of the layers' data came.
+    pub predicted_bytes: u64,
+    pub predicted_requests: u64,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
     /// Wall time.
