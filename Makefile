@@ -4,6 +4,7 @@ CARGO ?= cargo
 GO ?= go
 PEERS := $(or $(CARGO_TARGET_DIR),target)/peers
 DISTRIBUTION := v3.1.2
+VERSITYGW := v1.8.0
 OLD ?=
 NEW ?=
 
@@ -42,13 +43,20 @@ interop:
 bench: build
 	python3 tests/bench.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
-peers: $(PEERS)/registry-$(DISTRIBUTION)
+peers: $(PEERS)/registry-$(DISTRIBUTION) $(PEERS)/versitygw-$(VERSITYGW)
 
 # The stamp has the version, so that another version is built when this file asks for it.
 $(PEERS)/registry-$(DISTRIBUTION):
 	@command -v $(GO) >/dev/null || { echo 'go is missing: distribution is built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
 	mkdir -p $(PEERS)
 	cd $(PEERS) && CGO_ENABLED=0 GOBIN="$$PWD" $(GO) install github.com/distribution/distribution/v3/cmd/registry@$(DISTRIBUTION)
+	touch $@
+
+# An S3 gateway over a folder, for registries that redirect to an object store.
+$(PEERS)/versitygw-$(VERSITYGW):
+	@command -v $(GO) >/dev/null || { echo 'go is missing: versitygw is built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
+	mkdir -p $(PEERS)
+	cd $(PEERS) && CGO_ENABLED=0 GOBIN="$$PWD" $(GO) install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 	touch $@
 
 clean:

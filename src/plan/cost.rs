@@ -89,14 +89,6 @@ impl Line {
         let range_cost = if ranges > 1 { self.range_cost() } else { 0 };
         Form { range_cost, request_cost: self.request_cost(prefer, in_flight), ..Form::of(ranges) }
     }
-
-    /// How long `requests` requests that bring `bytes` should take.
-    pub fn seconds(&self, bytes: u64, requests: u64, in_flight: usize) -> Option<f64> {
-        let (round_trip, rate) = (self.round_trip?, self.bytes_per_second?);
-        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "an estimate for people")]
-        let (transfer, turns) = (bytes as f64 / rate.max(1) as f64, requests.div_ceil(in_flight.max(1) as u64) as f64);
-        Some(transfer + round_trip.as_secs_f64() * turns)
-    }
 }
 
 /// What is thought to pass in a round trip before anything was measured: 20 ms at 50 Mbit/s.

@@ -1,7 +1,7 @@
 //! Blobs from the first byte to the last, and one range of a blob.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use super::Client;
 use super::content_range::ContentRange;
 use super::error::{Fault, Place, RegistryError};
+use super::host::TOP;
 use super::http::{Answer, Ask};
 use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
 use super::reference::Repository;
@@ -16,7 +17,6 @@ use super::token::Scope;
 use crate::digest::Digest;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
-use crate::plan::cost::Line;
 use crate::plan::requests::{Form, Prediction, shape};
 use crate::span::Span;
 
@@ -140,21 +140,16 @@ impl Client {
     /// # Errors
     /// [`RegistryError::Url`].
     pub fn predict(&self, repo: &Repository, digest: Digest, missing: &[Span]) -> Result<Prediction, RegistryError> {
-        let host = self.http.hosts.expected(&self.blob_url(repo, digest)?);
+        let url = self.blob_url(repo, digest)?;
+        let host = self.http.hosts.expected(&url);
+        // Of hosts that are not known, registries mostly answer several ranges, and the stores that they redirect to mostly do not.
+        let unknown = if Arc::ptr_eq(&host, &self.http.hosts.of(&url)) { TOP } else { 1 };
         let (line, options) = (host.line(), &self.http.options);
         let form = Form {
             max_bytes: bytes_per_request(missing, options.requests_in_flight),
-            ..line.form(host.expected_ranges(), options.prefer, options.requests_in_flight)
+            ..line.form(host.expected_ranges(unknown), options.prefer, options.requests_in_flight)
         };
         Ok(Prediction::of(&shape(missing, form), line.range_cost()))
-    }
-
-    /// How a blob's host answers, as far as it was measured, in this run or an earlier one.
-    ///
-    /// # Errors
-    /// [`RegistryError::Url`].
-    pub fn line(&self, repo: &Repository, digest: Digest) -> Result<Line, RegistryError> {
-        Ok(self.http.hosts.expected(&self.blob_url(repo, digest)?).line())
     }
 
     /// Whether the repository has a blob with this digest.

@@ -245,9 +245,9 @@ impl RegistryError {
         }
     }
 
-    /// A failure of the connection, at the first try. URLs, which may hold signatures, are taken out.
-    pub(super) fn transport(place: &Place, source: reqwest::Error) -> Self {
-        Self::Transport { place: place.clone(), attempts: 1, source: source.without_url() }
+    /// The error that a request without an answer is. URLs, which may hold signatures, are to be taken out of `source`.
+    pub(super) fn no_answer(place: Place, source: reqwest::Error) -> Self {
+        Self::Transport { place, attempts: 1, source }
     }
 
     /// What the user may do about it, in a few words; `None` where the error says all there is.

@@ -138,13 +138,13 @@ impl Host {
         }
     }
 
-    /// The ranges that a plan may count on in one request, before anything is sent.
-    pub(super) fn expected_ranges(&self) -> usize {
+    /// The ranges that a plan may count on in one request, before anything is sent; `unknown` where nothing was learned.
+    pub(super) fn expected_ranges(&self, unknown: usize) -> usize {
         let ability = lock(&self.ability);
         match (ability.single, ability.proved, ability.ceiling) {
             (true, ..) => 1,
-            (false, 0, ceiling) => ceiling.unwrap_or(TOP),
-            (false, proved, Some(ceiling)) => proved.max(ceiling),
+            (false, 0, None) => unknown,
+            (false, _, Some(ceiling)) => ceiling,
             (false, _, None) => TOP,
         }
     }

@@ -273,7 +273,7 @@ impl Http {
         self.requests.fetch_add(1, Ordering::Relaxed);
         ledger.request();
         let (client, request) = request.build_split();
-        let request = request.map_err(|source| RegistryError::transport(&place, source))?;
+        let request = request.map_err(|source| RegistryError::no_answer(place.clone(), source.without_url()))?;
         let meter = Meter::new(&place, &host, &request);
         match tokio::time::timeout(patience, client.execute(request)).await {
             Err(_) => {
@@ -282,7 +282,7 @@ impl Http {
             }
             Ok(Err(source)) => {
                 meter.failed("no answer");
-                Err(RegistryError::transport(&place, source))
+                Err(RegistryError::no_answer(place.clone(), source.without_url()))
             }
             Ok(Ok(response)) => {
                 host.spoke_http2(response.version() == reqwest::Version::HTTP_2);
@@ -356,7 +356,7 @@ impl Answer<'_> {
             }
             Ok(Err(source)) => {
                 self.meter.fails("broken off");
-                Err(RegistryError::transport(&self.place, source))
+                Err(RegistryError::no_answer(self.place.clone(), source.without_url()))
             }
             Ok(Ok(chunk)) => {
                 let bytes = chunk.as_ref().map_or(0, Bytes::len);

@@ -116,7 +116,9 @@ fn play(case: &Case) -> Cost {
     for tag in ["old", "new"] {
         let mark = registry.log().len();
         let pulled = story.pull(&REAL, tag);
-        check_parts(case, &registry, mark);
+        if case.options.mode != Mode::WrongTotal {
+            check_parts(case, &registry, mark);
+        }
         if case.exact {
             check_causes(case, &registry, mark, &Image::read(REAL.dir(), tag), &pulled);
         }

@@ -1,5 +1,7 @@
 //! The story with real servers, each behind a counter.
 
+mod behind;
+
 use std::net::SocketAddr;
 
 use crate::rules;

@@ -32,6 +32,10 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Only so many bytes of the body are sent before the connection is closed.
     pub cut: Option<usize>,
+    /// The pause after each byte of the body.
+    pub pause: Option<std::time::Duration>,
+    /// After the body come zeros, in chunks, for as long as somebody reads them.
+    pub endless: bool,
 }
 
 impl Reply {
@@ -46,6 +50,16 @@ impl Reply {
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    pub fn trickle(mut self, pause: std::time::Duration) -> Self {
+        self.pause = Some(pause);
+        self
+    }
+
+    pub fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 
@@ -109,7 +123,7 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
         log.lock().expect("the log").push(seen.clone());
         let reply = handler(&seen);
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
-        if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        if !reply.endless && !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
             head += &format!("Content-Length: {}\r\n", reply.body.len());
         }
         for (name, value) in &reply.headers {
@@ -121,11 +135,20 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
         }
         let body = &reply.body[..reply.cut.unwrap_or(reply.body.len())];
         if seen.method != "HEAD" {
-            for piece in body.chunks(8 << 10) {
+            for piece in body.chunks(if reply.pause.is_some() { 1 } else { 8 << 10 }) {
                 if stream.get_mut().write_all(piece).await.is_err() {
                     return;
                 }
                 sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                if let Some(pause) = reply.pause {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            while reply.endless {
+                let chunk = [&b"2000\r\n"[..], &[0; 8 << 10], b"\r\n"].concat();
+                if stream.get_mut().write_all(&chunk).await.is_err() {
+                    return;
+                }
             }
         }
         if reply.cut.is_some() {

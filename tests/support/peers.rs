@@ -87,11 +87,11 @@ pub fn running() -> SocketAddr {
 }
 
 /// Where `make peers` puts programs.
-fn peers_dir() -> PathBuf {
+pub fn peers_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder holds the temporary one").join("peers")
 }
 
-/// Starts `program serve CONFIG` and waits until its log tells the port and it answers.
+/// Starts `program serve CONFIG`.
 #[track_caller]
 fn start(
     program: &Path,
@@ -102,13 +102,19 @@ fn start(
     let work = tempfile::tempdir().expect("a temporary folder can be made");
     let config_file = work.path().join(config_name);
     std::fs::write(&config_file, config(work.path())).expect("the configuration can be written");
+    let mut command = Command::new(program);
+    command.arg("serve").arg(&config_file).env("OTEL_TRACES_EXPORTER", "none");
+    launch(command, work, port_in)
+}
+
+/// Starts a server whose files are in `work`, and waits until its log tells the port and it answers.
+#[track_caller]
+pub fn launch(mut command: Command, work: tempfile::TempDir, port_in: impl Fn(&str) -> Option<u16>) -> Server {
+    let program = PathBuf::from(command.get_program());
     let log_file = work.path().join("log");
     let mut log = std::fs::File::create(&log_file).expect("the log can be written");
-    writeln!(log, "# {} serve {}", program.display(), config_file.display()).expect("the log can be written");
-    let child = Command::new(program)
-        .arg("serve")
-        .arg(&config_file)
-        .env("OTEL_TRACES_EXPORTER", "none")
+    writeln!(log, "# {command:?}").expect("the log can be written");
+    let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file has handles to spare"))
         .stderr(log)
@@ -120,7 +126,7 @@ fn start(
         let log = std::fs::read_to_string(&log_file).unwrap_or_default();
         if let Some(port) = port_in(&log) {
             server.address.set_port(port);
-            if http::get(server.address, "/v2/", None).is_ok_and(|answer| answer.status == 200) {
+            if http::get(server.address, "/v2/", None).is_ok_and(|answer| answer.status < 500) {
                 return server;
             }
         }
