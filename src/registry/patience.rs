@@ -50,17 +50,16 @@ impl Patience {
             return Ok(());
         }
         let broken = outcome.fault.as_ref().is_some_and(RegistryError::is_transient);
-        let trickle = matches!(outcome.fault, Some(RegistryError::Slow { .. }));
+        let poor = came < PROGRESS && came < outcome.missing / 2;
+        // A server that lets us wait each time, and gives a little each time, would go on for ever.
+        let waited = matches!(outcome.fault, Some(RegistryError::Slow { .. } | RegistryError::Stalled { .. }));
         match (came, broken) {
-            // A trickle brings something each time, and would go on for ever.
-            _ if trickle => self.broken += 1,
             (0, true) => self.broken += 1,
+            (_, true) if waited && poor => self.broken += 1,
             (0, false) => self.empty += 1,
             _ => (self.empty, self.broken) = (0, 0),
         }
-        if came < PROGRESS && came < outcome.missing / 2 {
-            self.poor += 1;
-        }
+        self.poor += u32::from(poor);
         if self.empty >= EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > POOR_ANSWERS {
             let tried = self.broken.max(1);
             return Err(outcome

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 
 use crate::support::body::Exchange;
-use crate::support::command::{Ran, chunkify, zstd_decompressed};
+use crate::support::command::{Ran, chunkify, chunkify_with, zstd_decompressed};
 use crate::support::content::digest_of;
 use crate::support::layout::{self, Form, Image};
 use crate::support::made;
@@ -85,6 +85,8 @@ pub struct Story<'a> {
     store: TempDir,
     /// More arguments for push and pull.
     pub arguments: Vec<String>,
+    /// Where what was learned about hosts is kept; nowhere unless it is set.
+    pub memory: Option<PathBuf>,
 }
 
 /// A pull that succeeded.
@@ -107,7 +109,7 @@ impl<'a> Story<'a> {
     pub fn uncounted(address: SocketAddr, repository: &str) -> Self {
         let store = tempfile::tempdir().expect("a temporary folder can be made");
         let arguments = vec!["--plain-http".to_owned()];
-        Self { address, registry: None, repository: repository.to_owned(), store, arguments }
+        Self { address, registry: None, repository: repository.to_owned(), store, arguments, memory: None }
     }
 
     /// The same repository at another server, into the same store.
@@ -170,7 +172,8 @@ impl<'a> Story<'a> {
 
     fn run(&self, arguments: &[&str]) -> Ran {
         let more = self.arguments.iter().map(String::as_str);
-        chunkify(&arguments.iter().copied().chain(more).collect::<Vec<_>>())
+        let arguments: Vec<_> = arguments.iter().copied().chain(more).collect();
+        chunkify_with(&arguments, self.memory.as_deref())
     }
 
     /// The store holds the image, byte for byte what was pushed, and is a layout without a wrong blob.

@@ -69,7 +69,8 @@ async fn bodies_without_end_end() {
         let (client, ledger, span) = (hasty(), Ledger::new(), Span::with_len(10, 100).expect("a span"));
         let digest = Digest::of(b"x");
         let got = client.blob_range(&repo(&server), digest, SIZE as u64, span, &ledger, Cause::Payload).await;
-        assert!(got.is_err(), "{name}");
+        // A range that came is good, whatever comes behind it.
+        assert_eq!(got.is_ok(), status == 206, "{name}");
         assert!(client.wire().body_bytes < 8 << 20, "{name}: {:?}", client.wire());
         let mut sink = |_: &[u8]| Ok(());
         let whole = client.blob_from(&repo(&server), digest, SIZE as u64, 0, &ledger, Cause::Whole, &mut sink).await;

@@ -41,10 +41,15 @@ impl Ran {
 /// Runs `chunkify` with `arguments`, without the user's credentials and proxies.
 #[track_caller]
 pub fn chunkify<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
+    chunkify_with(arguments, None)
+}
+
+/// The same; what is learned about hosts is kept in a folder. Without one it is forgotten, since the next server on a port is another.
+#[track_caller]
+pub fn chunkify_with<S: AsRef<OsStr>>(arguments: &[S], memory: Option<&Path>) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chunkify"));
     command.args(arguments).env("NO_PROXY", "*").env_remove("DOCKER_CONFIG").env_remove("REGISTRY_AUTH_FILE");
-    // What one test's servers taught must not meet another test's server on the same port.
-    run(command.env("XDG_CACHE_HOME", "/nonexistent"))
+    run(command.env("XDG_CACHE_HOME", memory.unwrap_or(Path::new("/dev/null"))))
 }
 
 /// Runs a command to its end.

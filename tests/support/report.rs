@@ -96,6 +96,21 @@ impl Report {
         report
     }
 
+    /// The bytes and requests that the report of a dry run predicts.
+    #[track_caller]
+    pub fn read_plan(path: &Path) -> (u64, u64) {
+        let text = std::fs::read(path).unwrap_or_else(|error| panic!("no report at {}: {error}", path.display()));
+        let plan: serde_json::Value = serde_json::from_slice(&text).expect("a report is JSON");
+        let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+        let layers = plan["layers"].as_array().expect("layers");
+        for name in ["bytes", "requests"] {
+            let sum: u64 = layers.iter().map(|layer| number(&layer["predicted"][name])).sum();
+            assert!(sum <= number(&plan[format!("predicted_{name}")]), "{name}: {plan}");
+        }
+        assert_eq!(plan["dry_run"], true);
+        (number(&plan["predicted_bytes"]), number(&plan["predicted_requests"]))
+    }
+
     #[track_caller]
     fn check(&self) {
         assert_eq!(self.schema, 1);

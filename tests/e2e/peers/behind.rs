@@ -6,6 +6,7 @@ use crate::rules;
 use crate::scenario::{Pulled, REAL, Ranges, Story};
 use crate::support::behind::{Distribution, ObjectStore, nginx};
 use crate::support::registry::{Mode, Registry};
+use crate::support::report::Layer;
 
 /// A registry with both images of the pair.
 fn filled(server: SocketAddr) -> Story<'static> {
@@ -67,10 +68,10 @@ fn pull_through_cache_of_debian_cold_and_warm() {
 #[test]
 fn pull_through_cache_cold_and_warm() {
     let (server, cache) = cached(Distribution::newest());
-    // The cache fills only while somebody reads.
+    // The cache fills only while somebody reads: a small blob is through before it is dropped, a large one comes whole.
     let cold = update(&Story::uncounted(cache.address(), "behind/app"));
-    all_came(&cold, "whole");
-    assert!(cold.report.layers.iter().all(|layer| layer.reason.is_some()), "{:?}", cold.report);
+    let told = |layer: &Layer| layer.mode == "partial" || (layer.mode == "whole" && layer.reason.is_some());
+    assert!(cold.report.layers.iter().all(told), "{:?}", cold.report);
     let warm = update(&Story::uncounted(cache.address(), "behind/app"));
     all_came(&warm, "partial");
     assert_eq!(warm.report.wire.by_cause.wasted, 0, "{:?}", warm.report);
