@@ -282,8 +282,7 @@ impl<'a> Search<'a> {
 
     fn fits(&self, state: &State) -> bool {
         let Form { max_ranges, max_header_bytes, .. } = self.form;
-        !self.limited
-            || (state.ranges <= max_ranges.max(1) && (state.header <= max_header_bytes || state.ranges == 1))
+        !self.limited || (state.ranges <= max_ranges.max(1) && (state.header <= max_header_bytes || state.ranges == 1))
     }
 }
 

@@ -388,8 +388,7 @@ impl Run<'_> {
 
     /// What the whole pull should take.
     fn predicted(&self, planned: &[Planned]) -> Predicted {
-        let documents =
-            Predicted { bytes: self.ledger.bytes().total(), requests: self.ledger.requests(), ranges: 0 };
+        let documents = Predicted { bytes: self.ledger.bytes().total(), requests: self.ledger.requests(), ranges: 0 };
         planned.iter().fold(documents, |sum, layer| Predicted {
             bytes: sum.bytes + layer.predicted.bytes,
             requests: sum.requests + layer.predicted.requests,

@@ -261,11 +261,15 @@ impl RegistryError {
             }
             Self::Status { status: 401 | 403, .. } => Some("give credentials that may do this"),
             Self::Status { status: 404, .. } => Some("check the name, and whether credentials are needed to see it"),
-            Self::Status { status: 429, .. } => Some("wait a while, or give credentials: registries allow known users more"),
+            Self::Status { status: 429, .. } => {
+                Some("wait a while, or give credentials: registries allow known users more")
+            }
             Self::Status { status: 500..=599, .. } => Some("the server is at fault; try again later"),
             Self::Setup(_) => Some("install the system's certificates (ca-certificates)"),
             Self::Answer { fault: Fault::Downgrade, .. } => Some("--insecure allows it"),
-            Self::Digest { .. } | Self::Size { .. } => Some("the registry, or a proxy before it, has damaged the content"),
+            Self::Digest { .. } | Self::Size { .. } => {
+                Some("the registry, or a proxy before it, has damaged the content")
+            }
             Self::Status { .. }
             | Self::Url(_)
             | Self::RangesRefused { .. }

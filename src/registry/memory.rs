@@ -206,7 +206,8 @@ mod tests {
     fn a_damaged_file_is_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let at = now();
-        let odd = format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ranges":900000,"part_bytes":99999999}}}}}}"#);
+        let odd =
+            format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ranges":900000,"part_bytes":99999999}}}}}}"#);
         let huge = [b" ".repeat(1 << 20), br#"{"version":1,"hosts":{}}"#.to_vec()].concat();
         for (text, ranges) in [
             (&b""[..], None),

@@ -110,7 +110,9 @@ impl Drop for Meter {
 fn asked(header: &str) -> (usize, u64) {
     let mut sum = (0, 0);
     for range in header.trim_start_matches("bytes=").split(',') {
-        let ends = range.split_once('-').and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
+        let ends = range
+            .split_once('-')
+            .and_then(|(first, last)| Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?)));
         let bytes = ends.and_then(|(first, last)| last.checked_sub(first)).map_or(0, |bytes| bytes.saturating_add(1));
         sum = (sum.0 + 1, u64::saturating_add(sum.1, bytes));
     }

@@ -41,7 +41,12 @@ impl Patience {
     }
 
     /// Counts what was too little, and gives up when there was too much of that.
-    pub(super) fn judge(&mut self, outcome: Outcome, attempts: u32, place: impl Fn() -> Place) -> Result<(), RegistryError> {
+    pub(super) fn judge(
+        &mut self,
+        outcome: Outcome,
+        attempts: u32,
+        place: impl Fn() -> Place,
+    ) -> Result<(), RegistryError> {
         let left: u64 = outcome.left.iter().map(|span| span.len()).sum();
         let came = outcome.missing - left;
         self.refused += u32::from(outcome.refused);
@@ -69,4 +74,3 @@ impl Patience {
         Ok(())
     }
 }
-

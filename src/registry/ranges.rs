@@ -130,10 +130,7 @@ impl<'a> Fetch<'a> {
     fn next(&self, todo: &mut Todo, each: u64, wary: bool) -> Option<(Request, Option<Trial>)> {
         let (host, options) = (self.host(), &self.client.http.options);
         let line = host.line();
-        let form = |ranges| Form {
-            max_bytes: each,
-            ..line.form(ranges, options.prefer, options.requests_in_flight)
-        };
+        let form = |ranges| Form { max_bytes: each, ..line.form(ranges, options.prefer, options.requests_in_flight) };
         if self.cause.is_some() || wary || todo.is_one_span() {
             return Some((todo.next(form(1))?, None));
         }

@@ -41,7 +41,15 @@ fn planned(pulled: &Pulled) -> String {
     let (fetched, asked): (u64, u64) = (of_layers(|it| it.bytes), of_layers(|it| it.requests));
     let documents = [pulled.predicted_bytes - fetched, pulled.predicted_requests - asked];
     let empty = String::new;
-    rows.push(vec!["documents".into(), empty(), empty(), empty(), bytes(documents[0]), empty(), thousands(documents[1])]);
+    rows.push(vec![
+        "documents".into(),
+        empty(),
+        empty(),
+        empty(),
+        bytes(documents[0]),
+        empty(),
+        thousands(documents[1]),
+    ]);
     let here = pulled.layers.iter().map(|layer| layer.reused_bytes).sum();
     let mut total = vec!["total".into(), empty()];
     total.extend([pulled.image_bytes, here, pulled.predicted_bytes].map(bytes));

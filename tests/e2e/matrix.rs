@@ -66,7 +66,8 @@ fn cases() -> Vec<Case> {
         case("S3, R2, MinIO: behind ECR, Docker Hub", "200 to several ranges, dropped; then single ones", Mode::S3)
             .redirected(307, 6)
             .inexact(),
-        case("Google's storage and registries", "400 to several ranges, then single ones", Mode::Gcs).redirected(302, 6),
+        case("Google's storage and registries", "400 to several ranges, then single ones", Mode::Gcs)
+            .redirected(302, 6),
         case("GHCR (Fastly, Azure)", "501 to several ranges, then single ones", Mode::Fastly).redirected(307, 6),
         case("Varnish", "416 to several ranges, then single ones", Mode::Varnish),
         case("Spegel", "404 to several ranges, then single ones", Mode::Spegel),
@@ -76,7 +77,8 @@ fn cases() -> Vec<Case> {
         case("Apache", "up to 200 ranges", Mode::Apache),
         case("Alibaba's storage", "up to 50 ranges; more is 416", Mode::Oss),
         case("nginx as cache, cold", "200 to several ranges, dropped; then single ones", Mode::NginxCache).inexact(),
-        case("distribution 2.8 as cache, cold", "200; asked again a second later, in part", Mode::PullThrough2).inexact(),
+        case("distribution 2.8 as cache, cold", "200; asked again a second later, in part", Mode::PullThrough2)
+            .inexact(),
         case("distribution 3 as cache, cold", "200, twice: the layer comes whole", Mode::PullThrough3).whole(),
         warm,
         case("quay on local storage", "200 to everything: layers come whole", Mode::NoRanges).whole(),
@@ -215,11 +217,13 @@ fn every_kind_of_server_and_readme_tells_what_it_costs() {
     for case in cases() {
         let cost = play(&case);
         wanted += &(row(&case, &cost) + "\n");
-        // How much of a body comes before it is dropped, and which ranges share a request, differs a little from run to run.
+        // How much of a body comes before it is dropped, which ranges share a request, and how many requests meet an address or a token
+        // that has just ended, differs a little from run to run.
         #[expect(clippy::cast_precision_loss, reason = "a comparison within percents")]
         let close = told.get(case.name).is_some_and(|(what, requests, megabytes)| {
             let bytes = cost.bytes as f64 / 1e6;
-            what == case.what && requests.abs_diff(cost.requests) <= 2 && (megabytes - bytes).abs() <= 0.03 * bytes + 0.01
+            let (requests, megabytes) = (requests.abs_diff(cost.requests), (megabytes - bytes).abs());
+            what == case.what && requests <= 4 + cost.requests / 10 && megabytes <= 0.04 * bytes + 0.03
         });
         if !close {
             wrong.push(case.name);

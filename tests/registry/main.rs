@@ -7,9 +7,9 @@ mod blobs;
 mod kinds;
 mod memory;
 mod push;
-mod slow;
 mod ranges;
 mod server;
+mod slow;
 
 use std::io;
 use std::sync::Mutex;

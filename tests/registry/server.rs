@@ -144,11 +144,10 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
                     tokio::time::sleep(pause).await;
                 }
             }
-            while reply.endless {
+            if reply.endless {
                 let chunk = [&b"2000\r\n"[..], &[0; 8 << 10], b"\r\n"].concat();
-                if stream.get_mut().write_all(&chunk).await.is_err() {
-                    return;
-                }
+                while stream.get_mut().write_all(&chunk).await.is_ok() {}
+                return;
             }
         }
         if reply.cut.is_some() {

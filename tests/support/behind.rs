@@ -54,7 +54,8 @@ impl Distribution {
         let work = tempfile::tempdir().expect("a temporary folder can be made");
         let files = format!("filesystem: {{rootdirectory: {}}}", work.path().join("data").display());
         let storage = self.storage.unwrap_or(files);
-        let proxy = self.remote.map(|remote| format!("proxy: {{remoteurl: \"http://{remote}\"}}\n")).unwrap_or_default();
+        let proxy =
+            self.remote.map(|remote| format!("proxy: {{remoteurl: \"http://{remote}\"}}\n")).unwrap_or_default();
         let port = free_port();
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage:\n  {storage}\nhttp: {{addr: \"127.0.0.1:{port}\"}}\n{proxy}"
@@ -107,7 +108,10 @@ pub fn nginx(before: SocketAddr, cache: bool) -> Server {
     let root = work.path().display();
     let port = free_port();
     let (zone, uses) = if cache {
-        (format!("proxy_cache_path {root}/cache keys_zone=blobs:1m max_size=1g inactive=1h use_temp_path=off;"), "proxy_cache blobs;")
+        (
+            format!("proxy_cache_path {root}/cache keys_zone=blobs:1m max_size=1g inactive=1h use_temp_path=off;"),
+            "proxy_cache blobs;",
+        )
     } else {
         (String::new(), "proxy_request_buffering off; proxy_buffering off;")
     };

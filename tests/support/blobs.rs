@@ -121,9 +121,9 @@ fn multipart(mode: Mode, blob: &Bytes, ranges: &[Range<u64>]) -> Reply {
         let told = content_range(mode, range, blob.len() as u64);
         let head = match mode {
             Mode::LineFeeds => format!("{line}--{boundary}  \ncontent-type:x\ncontent-range:  {told}\n\n"),
-            _ => format!(
-                "{line}--{boundary}\r\nContent-Range: {told}\r\nContent-Type: application/octet-stream\r\n\r\n"
-            ),
+            _ => {
+                format!("{line}--{boundary}\r\nContent-Range: {told}\r\nContent-Type: application/octet-stream\r\n\r\n")
+            }
         };
         reply = reply.bytes(head.into()).part(blob, range);
     }
