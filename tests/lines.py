@@ -71,7 +71,7 @@ def main():
                 took = whole / (rate * 125000)
                 whole_time = "%.0f (computed)" % took
             else:
-                took = sum(float(line) for line in over_the_line(rtt, rate, server, curl, work).split())
+                took = sum(float(line) for line in over_the_line(rtt, rate, server, curl, work).splitlines()[-len(blobs):])
                 whole_time = "%.2f" % took
             first, again = reports
             bytes_, least = first["wire"]["body_bytes"], first["wire"]["body_bytes"] / (rate * 125000)

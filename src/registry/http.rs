@@ -34,11 +34,9 @@ const ABANDON: Duration = Duration::from_millis(20);
 const PATIENCE: u32 = 4;
 /// A body that brings fewer bytes a second than this has stalled, however often a byte comes. A tenth of the slowest lines in use.
 const SLOWEST: u64 = 100;
-/// HTTP/2 puts all requests to a host on one connection. Where many are under way they are spread over so many, since each connection
-/// has a window and a congestion control of its own.
+/// HTTP/2 puts all requests to a host on one connection. Many are spread over so many, each with a window and congestion control.
 const LANES: usize = 4;
-/// Bytes that a server may send on one HTTP/2 stream, and on one connection, before it hears from us. The defaults stop a fast line with
-/// a long way at a few hundred megabits.
+/// Bytes that may come on one HTTP/2 stream and connection before we answer. The defaults stop long lines at a few hundred megabits.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
@@ -324,7 +322,7 @@ pub(super) struct Answer<'a> {
     /// The host that answered.
     pub(super) host: std::sync::Arc<Host>,
     meter: Meter,
-    /// Since when bytes are counted to tell a body that trickles, and how many there were.
+    /// Since when bytes are counted to tell a body that trickles.
     slow: (Instant, u64),
     _permit: OwnedSemaphorePermit,
 }
