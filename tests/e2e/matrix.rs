@@ -223,7 +223,7 @@ fn every_kind_of_server_and_readme_tells_what_it_costs() {
         let close = told.get(case.name).is_some_and(|(what, requests, megabytes)| {
             let bytes = cost.bytes as f64 / 1e6;
             let (requests, megabytes) = (requests.abs_diff(cost.requests), (megabytes - bytes).abs());
-            what == case.what && requests <= 4 + cost.requests / 10 && megabytes <= 0.04 * bytes + 0.03
+            what == case.what && requests <= 4 + cost.requests / 10 && megabytes <= 0.08 * bytes + 0.03
         });
         if !close {
             wrong.push(case.name);
