@@ -6,6 +6,7 @@ PEERS := $(or $(CARGO_TARGET_DIR),target)/peers
 DISTRIBUTION := v3.1.2
 CRANE := v0.22.1
 ORAS := v1.3.0
+VERSITYGW := v1.8.0
 OLD ?=
 NEW ?=
 
@@ -49,12 +50,13 @@ bench: build
 reflink: build
 	tests/reflink.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
-peers: $(PEERS)/registry-$(DISTRIBUTION) $(PEERS)/crane-$(CRANE) $(PEERS)/oras-$(ORAS)
+peers: $(PEERS)/registry-$(DISTRIBUTION) $(PEERS)/crane-$(CRANE) $(PEERS)/oras-$(ORAS) $(PEERS)/versitygw-$(VERSITYGW)
 
 # The stamps have the versions, so that another version is built when this file asks for it.
 $(PEERS)/registry-$(DISTRIBUTION): PACKAGE := github.com/distribution/distribution/v3/cmd/registry@$(DISTRIBUTION)
 $(PEERS)/crane-$(CRANE): PACKAGE := github.com/google/go-containerregistry/cmd/crane@$(CRANE)
 $(PEERS)/oras-$(ORAS): PACKAGE := oras.land/oras/cmd/oras@$(ORAS)
+$(PEERS)/versitygw-$(VERSITYGW): PACKAGE := github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 $(PEERS)/%:
 	@command -v $(GO) >/dev/null || { echo 'go is missing: peers are built with Go 1.25 or newer (https://go.dev)' >&2; exit 1; }
 	mkdir -p $(PEERS)

@@ -115,7 +115,7 @@
 //! assert!(plan.copied_frames > 0 && plan.missing_frames > 0);
 //!
 //! // What a server that answers 16 ranges at a time would be asked.
-//! let requests = requests::shape(&plan.missing, Form::several(16));
+//! let requests = requests::shape(&plan.missing, Form::of(16));
 //! assert!(requests.iter().map(|request| request.bytes()).sum::<u64>() >= plan.missing_bytes());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -65,3 +65,8 @@ pub const PART_PREAMBLE: usize = 64 << 10;
 /// A path that is unpacked, in bytes with its end; the system's `PATH_MAX`. Stops names that no program could open, and what following
 /// them costs.
 pub const PATH: usize = 4096;
+
+/// The file that remembers hosts, in bytes, and how many hosts it has. Stops a cache that grows for ever, or that somebody replaced.
+pub const HOSTS_FILE: u64 = 1 << 20;
+/// See [`HOSTS_FILE`].
+pub const REMEMBERED_HOSTS: usize = 512;

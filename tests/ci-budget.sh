@@ -31,7 +31,7 @@ for tag in previous new; do
   "$chunkify" push "oci:$WORK/converted:$tag" "docker://$repository:$tag" "${flags[@]}"
 done
 
-pull() { "$chunkify" pull "docker://$repository:$1" --store "$WORK/store" --report "$2" "${@:3}" "${flags[@]}"; }
+pull() { "$chunkify" pull "docker://$repository:$1" --store "$WORK/store" --report "$2" --prefer bytes "${@:3}" "${flags[@]}"; }
 rm -f "$WORK/report.json"
 pull previous "$WORK/previous.json"
 status=0

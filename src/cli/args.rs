@@ -6,6 +6,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::encode::Settings;
 use crate::image::PlatformFilter;
+use crate::plan::cost::Prefer;
 use crate::registry::Reference;
 use crate::registry::credentials::LoginKey;
 use crate::source::Location;
@@ -18,7 +19,7 @@ use super::store_args::StoreArgs;
 #[derive(Debug, Parser)]
 #[command(name = "chunkify", version, long_version = super::version::long(), max_term_width = 100)]
 pub struct Args {
-    /// Say more; twice: every request
+    /// Say more; twice: every request with its ranges, status, bytes and time
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub verbose: u8,
     /// What to do
@@ -207,18 +208,25 @@ pub struct PullArgs {
     /// All images of an index
     #[arg(long)]
     pub all_platforms: bool,
-    /// Plan only: say what would be fetched
+    /// Plan only: say what would be fetched, in how many requests
     #[arg(long)]
     pub dry_run: bool,
     /// Fail when more bytes than this would cross the wire (exit code 3)
     #[arg(long, value_name = "N")]
     pub max_wire_bytes: Option<u64>,
+    /// What to save where bytes and time cannot both be saved: bytes (a metered line) or time
+    #[arg(long, value_name = "bytes|time", default_value = Prefer::default().label(), value_parser = prefer)]
+    pub prefer: Prefer,
     /// Write the ledger as JSON
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Registry
     #[command(flatten)]
     pub registry: RegistryArgs,
+}
+
+fn prefer(text: &str) -> Result<Prefer, &'static str> {
+    text.parse()
 }
 
 pub fn reference(text: &str) -> Result<Reference, String> {

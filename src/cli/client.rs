@@ -1,7 +1,10 @@
 //! A client as the command line, the environment and the files of container tools want it.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 
+use crate::plan::cost::Prefer;
 use crate::registry::{CertificateFolders, Client, Credentials, Keychain, Options, Registries};
 
 use super::args::{RegistryArgs, TransportArgs};
@@ -26,11 +29,25 @@ pub fn options(args: &TransportArgs) -> anyhow::Result<Options> {
 
 /// A client with this user's credentials.
 pub fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
+    client_that(args, Prefer::default())
+}
+
+/// The same, with what it is to save.
+pub fn client_that(args: &RegistryArgs, prefer: Prefer) -> anyhow::Result<Client> {
     let mut options = options(&args.transport)?;
     let sources = options.registries.credential_sources();
     options.keychain = Keychain::of_user(&env, args.authfile.clone(), sources)?;
     options.credentials = given(args)?;
+    options.prefer = prefer;
+    options.memory = cache_folder();
     Ok(Client::new(options)?)
+}
+
+/// Where things are kept that may be lost: `$XDG_CACHE_HOME/chunkify`, else `~/.cache/chunkify`.
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("chunkify"))
 }
 
 /// Credentials given by hand.

@@ -22,6 +22,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::pull::PullError;
+use crate::registry::RegistryError;
 use crate::registry::secrets::scrub;
 use crate::report;
 use args::{Args, Command};
@@ -93,6 +95,11 @@ fn stopped(code: u8, farewell: &str) -> ExitCode {
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
-    eprintln!("chunkify: {}", scrub(&report::chain(error.as_ref())));
+    let remedy = error.chain().find_map(|cause| match cause.downcast_ref::<PullError>() {
+        Some(pull) => pull.remedy(),
+        None => cause.downcast_ref::<RegistryError>()?.remedy(),
+    });
+    let remedy = remedy.map(|remedy| format!(" ({remedy})")).unwrap_or_default();
+    eprintln!("chunkify: {}", scrub(&format!("{}{remedy}", report::chain(error.as_ref()))));
     ExitCode::FAILURE
 }

@@ -18,7 +18,7 @@ use super::args::PullArgs;
 use super::progress;
 
 pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
-    let client = super::client(&args.registry)?;
+    let client = super::client::client_that(&args.registry, args.prefer)?;
     let mut layout = Layout::open_or_create(&args.store)?;
     if args.discard_unfinished {
         layout = layout.discarding_unfinished();

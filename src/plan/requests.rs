@@ -1,55 +1,54 @@
-//! The shape of ranged requests: which missing spans are asked for together.
+//! The shape of ranged requests: which missing spans are asked for together, and which gaps between them are fetched along.
 //!
-//! Two costs are weighed, in bytes: a gap that is fetched although nobody needs it, and the framing that a server puts around each
-//! part of a multipart answer (or, for single ranges, the round trip that one more request takes). A gap is worth its bytes exactly
-//! when it is no longer than that framing, and this is decided for each gap alone, so that walking from left to right finds the
-//! cheapest ranges.
-
-use std::collections::VecDeque;
+//! Three things cost: a gap that is fetched although nobody needs it, a range, and a request (`cost`). Without limits each gap could be
+//! decided alone. A limit on the ranges of a request, or on the length of its header, ties them together: a gap that is dearer than a
+//! range may still be cheaper than one more request. So the cheapest shape is found by dynamic programming over the spans, with the state
+//! of the request that is being filled: how many ranges, how long a header. States that are worse than another in every respect are
+//! dropped, which leaves few.
 
 use crate::span::Span;
 
-/// Limits on one request.
+use super::cost::{HEADER_BYTES, PART_BYTES};
+
+/// Costs and limits of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     /// Ranges in one `Range` header, at least one.
     pub max_ranges: usize,
     /// Length of the `Range` header's value in bytes. One range is asked for even when it alone is longer.
     pub max_header_bytes: usize,
-    /// The longest gap, in bytes, that is fetched rather than left out.
-    pub gap: u64,
-    /// Bytes asked for by one request, at least one, so that a dropped connection costs little. A longer span is split.
+    /// Missing bytes asked for by one request, at least one, so that several can be under way. What is longer is cut.
     pub max_bytes: u64,
+    /// What a range costs, in bytes.
+    pub range_cost: u64,
+    /// What a request costs beside its ranges, in bytes.
+    pub request_cost: u64,
 }
 
 impl Form {
     /// Length of a `Range` header's value that every known server takes (the strictest allows 4 KiB for the whole field).
     pub const HEADER_BYTES: usize = 3800;
-    /// Bytes that one request asks for.
+    /// Missing bytes that one request asks for.
     pub const REQUEST_BYTES: u64 = 4 << 20;
-    /// Gap for requests of several ranges: one part's boundary and headers take 160 to 190 bytes of the answer and 20 of the request.
-    pub const SEVERAL_GAP: u64 = 256;
-    /// Gap for requests of one range: what a connection carries in a fraction of a round trip.
-    pub const SINGLE_GAP: u64 = 16 << 10;
 
-    /// Requests of at most `max_ranges` ranges, for servers that answer with multipart bodies.
-    pub const fn several(max_ranges: usize) -> Self {
+    /// Requests of at most `max_ranges` ranges, at usual costs.
+    pub const fn of(max_ranges: usize) -> Self {
         Self {
             max_ranges,
             max_header_bytes: Self::HEADER_BYTES,
-            gap: Self::SEVERAL_GAP,
             max_bytes: Self::REQUEST_BYTES,
+            range_cost: if max_ranges > 1 { PART_BYTES } else { 0 },
+            request_cost: HEADER_BYTES,
         }
     }
 
-    /// Requests of one range, understood by every server that knows ranges at all.
-    pub const fn single() -> Self {
-        Self {
-            max_ranges: 1,
-            max_header_bytes: Self::HEADER_BYTES,
-            gap: Self::SINGLE_GAP,
-            max_bytes: Self::REQUEST_BYTES,
-        }
+    /// What requests cost in this form, gaps included, beside the missing bytes themselves.
+    pub fn cost(&self, requests: &[Request]) -> u64 {
+        let one = |request: &Request| {
+            let ranges = u64::try_from(request.spans.len()).unwrap_or(u64::MAX);
+            self.request_cost + self.range_cost * ranges + request.bytes() - request.missing_bytes()
+        };
+        requests.iter().map(one).sum()
     }
 }
 
@@ -63,87 +62,240 @@ pub struct Request {
 }
 
 impl Request {
+    /// One range and nothing but it.
+    pub fn single(span: Span) -> Self {
+        Self { spans: vec![span], missing: vec![span] }
+    }
+
     /// The value of the `Range` header: absolute, ascending, inclusive.
     pub fn header(&self) -> String {
         let ranges: Vec<_> = self.spans.iter().map(|span| format!("{}-{}", span.start(), span.end() - 1)).collect();
-        format!("bytes={}", ranges.join(","))
+        format!("{UNIT}{}", ranges.join(","))
     }
 
     /// Bytes asked for, gaps included.
     pub fn bytes(&self) -> u64 {
         self.spans.iter().map(|span| span.len()).sum()
     }
-}
 
-/// Bytes of response bodies that fetching `missing` will take where the server answers several ranges at once: what is asked for, and
-/// about [`PART_BYTES`] around each of several ranges. Other servers send larger gaps and no framing.
-pub fn predict(missing: &[Span]) -> u64 {
-    // How many ranges go together hardly matters for the sum; sixteen is where every such server begins.
-    let cost = |request: Request| match request.spans.len() as u64 {
-        1 => request.bytes(),
-        parts => request.bytes() + parts * PART_BYTES,
-    };
-    shape(missing, Form::several(16)).into_iter().map(cost).sum()
-}
+    /// Bytes asked for that are missing.
+    pub fn missing_bytes(&self) -> u64 {
+        self.missing.iter().map(|span| span.len()).sum()
+    }
 
-/// A usual boundary with the headers of its part, in bytes.
-pub const PART_BYTES: u64 = 190;
-
-/// Divides `missing` (ascending and disjoint) into requests of one form.
-pub fn shape(missing: &[Span], form: Form) -> Vec<Request> {
-    let mut queue: VecDeque<_> = missing.iter().copied().collect();
-    std::iter::from_fn(|| take(&mut queue, form)).collect()
-}
-
-/// Takes the next request from the front of `queue` (ascending and disjoint), or `None` when it is empty.
-///
-/// Taking one at a time lets the form change between requests, as the server proves or refuses it.
-pub fn take(queue: &mut VecDeque<Span>, form: Form) -> Option<Request> {
-    let mut request = Request { spans: Vec::new(), missing: Vec::new() };
-    let mut header = "bytes=".len();
-    let mut room = form.max_bytes.max(1);
-    while let Some(&next) = queue.front() {
-        let gap = request.spans.last().map(|last| next.start().saturating_sub(last.end()));
-        let joined = gap.is_some_and(|gap| gap <= form.gap);
-        let cost = if joined { gap.unwrap_or(0) } else { 0 };
-        // A joined span must bring more than its gap, or the request would end in bytes that nobody needs.
-        if room <= cost {
-            break;
+    /// Takes in the next missing span, as a range of its own or joined to the last.
+    fn push(&mut self, span: Span, joined: bool) {
+        match self.spans.last_mut() {
+            Some(last) if joined => *last = last.hull(span),
+            _ => self.spans.push(span),
         }
-        let piece = head(next, room - cost);
-        let written = match request.spans.last() {
-            Some(&last) if joined => header - width(last) + width(last.hull(piece)),
-            _ => header + width(piece) + usize::from(!request.spans.is_empty()),
-        };
-        let full = !joined && request.spans.len() >= form.max_ranges.max(1);
-        if !request.spans.is_empty() && (full || written > form.max_header_bytes) {
-            break;
-        }
-        match request.spans.last_mut() {
-            Some(last) if joined => *last = last.hull(piece),
-            _ => request.spans.push(piece),
-        }
-        request.missing.push(piece);
-        header = written;
-        room -= cost + piece.len();
-        queue.pop_front();
-        if let Some(rest) = Span::new(piece.end(), next.end()) {
-            queue.push_front(rest);
-            break;
+        match self.missing.last_mut() {
+            Some(last) if last.end() == span.start() => *last = last.hull(span),
+            _ => self.missing.push(span),
         }
     }
-    (!request.spans.is_empty()).then_some(request)
 }
 
-/// At most the first `len` bytes of a span; `len` is at least one.
-fn head(span: Span, len: u64) -> Span {
-    Span::with_len(span.start(), span.len().min(len)).unwrap_or(span)
+/// What requests should take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Prediction {
+    /// Bytes of response bodies.
+    pub bytes: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Ranges in them.
+    pub ranges: u64,
 }
+
+impl Prediction {
+    /// What `requests` should take where `part_bytes` stand around each part of a multipart answer.
+    pub fn of(requests: &[Request], part_bytes: u64) -> Self {
+        let mut sum = Self::default();
+        for request in requests {
+            let ranges = u64::try_from(request.spans.len()).unwrap_or(u64::MAX);
+            sum.requests += 1;
+            sum.ranges += ranges;
+            sum.bytes += request.bytes() + if ranges > 1 { ranges * part_bytes } else { 0 };
+        }
+        sum
+    }
+
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            requests: self.requests + other.requests,
+            ranges: self.ranges + other.ranges,
+        }
+    }
+}
+
+const UNIT: &str = "bytes=";
+
+/// Divides `missing` (ascending and disjoint) into the requests that cost least; then cuts those that are too long.
+pub fn shape(missing: &[Span], form: Form) -> Vec<Request> {
+    let steps = Search::new(missing, form).steps();
+    let mut requests: Vec<Request> = Vec::new();
+    for (&span, step) in missing.iter().zip(steps) {
+        match requests.last_mut() {
+            Some(last) if step != Step::Request => last.push(span, step == Step::Join),
+            _ => requests.push(Request::single(span)),
+        }
+    }
+    requests.into_iter().flat_map(|request| cut(request, form)).collect()
+}
+
+/// Cuts a request into several of about the same number of missing bytes, at most `most` each. A gap where it is cut is not fetched.
+fn cut(request: Request, form: Form) -> Vec<Request> {
+    let (missing, most) = (request.missing_bytes(), form.max_bytes.max(1));
+    if missing <= most {
+        return vec![request];
+    }
+    let share = missing.div_ceil(missing.div_ceil(most));
+    let mut requests: Vec<Request> = Vec::new();
+    let mut room = 0;
+    for piece in request.missing {
+        let begins_range = request.spans.binary_search_by_key(&piece.start(), |range| range.start()).is_ok();
+        let mut rest = Some(piece);
+        while let Some(span) = rest {
+            if room == 0 {
+                requests.push(Request { spans: Vec::new(), missing: Vec::new() });
+                room = share;
+            }
+            let head = Span::with_len(span.start(), span.len().min(room)).unwrap_or(span);
+            if let Some(last) = requests.last_mut() {
+                let kept = last.clone();
+                last.push(head, !begins_range);
+                // Where a range is cut its offsets may become longer.
+                if last.spans.len() > 1 && last.header().len() > form.max_header_bytes {
+                    *last = kept;
+                    room = 0;
+                    continue;
+                }
+            }
+            room = room.saturating_sub(head.len());
+            rest = Span::new(head.end(), span.end());
+        }
+    }
+    requests
+}
+
+/// What becomes of the place before a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The gap is fetched.
+    Join,
+    /// The gap is left out; the span begins a range.
+    Range,
+    /// The span begins a request.
+    Request,
+}
+
+/// The request that is being filled, after some span.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    ranges: usize,
+    header: usize,
+    cost: u64,
+    /// How it came about, and from which state after the span before.
+    step: Step,
+    from: u32,
+}
+
+impl State {
+    fn is_no_better_than(&self, other: &Self) -> bool {
+        other.cost <= self.cost && other.ranges <= self.ranges && other.header <= self.header
+    }
+}
+
+/// The search for the cheapest shape.
+struct Search<'a> {
+    spans: &'a [Span],
+    form: Form,
+    /// Whether a limit can be met at all. Where none can, the state need not know how full a request is.
+    limited: bool,
+}
+
+impl<'a> Search<'a> {
+    fn new(spans: &'a [Span], form: Form) -> Self {
+        let all: usize = UNIT.len() + spans.iter().map(|&span| width(span) + 1).sum::<usize>();
+        let limited = spans.len() > form.max_ranges.max(1) || all > form.max_header_bytes;
+        Self { spans, form, limited }
+    }
+
+    /// One step for each span.
+    fn steps(&self) -> Vec<Step> {
+        let mut layers: Vec<Vec<State>> = Vec::with_capacity(self.spans.len());
+        for (index, &span) in self.spans.iter().enumerate() {
+            let before = layers.last().map_or(&[][..], Vec::as_slice);
+            let layer = self.layer(before, index.checked_sub(1).map(|index| self.spans[index]), span);
+            layers.push(layer);
+        }
+        let cheapest = |layer: &Vec<State>| layer.iter().enumerate().min_by_key(|(_, state)| state.cost).map(|it| it.0);
+        let mut at = layers.last().and_then(cheapest).unwrap_or(0);
+        let mut steps = Vec::with_capacity(self.spans.len());
+        for layer in layers.iter().rev() {
+            let state = layer[at];
+            steps.push(state.step);
+            at = usize::try_from(state.from).unwrap_or(0);
+        }
+        steps.reverse();
+        steps
+    }
+
+    /// All states after `span` that may be part of the cheapest shape, fewest ranges first.
+    fn layer(&self, before: &[State], last: Option<Span>, span: Span) -> Vec<State> {
+        let Form { range_cost, request_cost, .. } = self.form;
+        let mut next: Vec<State> = Vec::with_capacity(before.len() * 2 + 1);
+        let cheapest = before.iter().enumerate().min_by_key(|(_, state)| state.cost);
+        let (from, cost) = cheapest.map_or((0, 0), |(index, state)| (index, state.cost));
+        next.push(self.state(1, UNIT.len() + width(span), cost + request_cost + range_cost, Step::Request, from));
+        let Some(last) = last else { return next };
+        let gap = span.start() - last.end();
+        for (index, state) in before.iter().enumerate() {
+            let joined = state.header - digits(last.end() - 1) + digits(span.end() - 1);
+            next.push(self.state(state.ranges, joined, state.cost + gap, Step::Join, index));
+            // A range that adjoins the last one is that one.
+            if gap > 0 {
+                let header = state.header + 1 + width(span);
+                next.push(self.state(state.ranges + 1, header, state.cost + range_cost, Step::Range, index));
+            }
+        }
+        next.retain(|state| self.fits(state));
+        next.sort_unstable_by_key(|state| (state.ranges, state.header, state.cost));
+        let mut best: Vec<State> = Vec::with_capacity(next.len());
+        let mut least = u64::MAX;
+        for state in next {
+            // A state that costs less than all with fewer ranges is worth keeping; another only for its shorter header.
+            if state.cost < least || !best.iter().rev().any(|other| state.is_no_better_than(other)) {
+                least = least.min(state.cost);
+                best.push(state);
+            }
+        }
+        best
+    }
+
+    fn state(&self, ranges: usize, header: usize, cost: u64, step: Step, from: usize) -> State {
+        let (ranges, header) = if self.limited { (ranges, header) } else { (1, UNBOUNDED_HEADER) };
+        State { ranges, header, cost, step, from: u32::try_from(from).unwrap_or(0) }
+    }
+
+    fn fits(&self, state: &State) -> bool {
+        let Form { max_ranges, max_header_bytes, .. } = self.form;
+        !self.limited || (state.ranges <= max_ranges.max(1) && (state.header <= max_header_bytes || state.ranges == 1))
+    }
+}
+
+/// Stands for the length of a header that need not be known; digits may be taken from it.
+const UNBOUNDED_HEADER: usize = 1 << 16;
 
 /// How many bytes a range takes in the header, without the comma.
 fn width(span: Span) -> usize {
-    let digits = |number: u64| number.checked_ilog10().map_or(1, |log| log as usize + 1);
     digits(span.start()) + 1 + digits(span.end() - 1)
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().map_or(1, |log| usize::try_from(log).unwrap_or(0) + 1)
 }
 
 #[cfg(test)]
@@ -166,21 +318,46 @@ mod tests {
         spans.iter().flat_map(|span| span.start()..span.end()).collect()
     }
 
+    /// The least cost of any shape within the limits, by trying all of them: three choices before each span.
+    fn brute_force(missing: &[Span], form: Form) -> u64 {
+        let choices = 3u32.pow(u32::try_from(missing.len() - 1).unwrap());
+        let shape = |mut number: u32| {
+            let mut requests = vec![Request::single(missing[0])];
+            for &span in &missing[1..] {
+                let last = requests.last_mut().unwrap();
+                match number % 3 {
+                    0 => last.push(span, true),
+                    1 => last.push(span, false),
+                    _ => requests.push(Request::single(span)),
+                }
+                number /= 3;
+            }
+            requests
+        };
+        let fits = |request: &Request| {
+            let ranges = request.spans.len();
+            ranges <= form.max_ranges && (ranges == 1 || request.header().len() <= form.max_header_bytes)
+        };
+        let all = (0..choices).map(shape).filter(|requests| requests.iter().all(fits));
+        all.map(|requests| form.cost(&requests)).min().unwrap()
+    }
+
     proptest! {
         #[test]
-        fn asks_for_all_that_is_missing_and_only_small_gaps_more(
+        fn asks_for_all_that_is_missing_within_the_limits(
             steps in prop::collection::vec((0u64..60, 1u64..90), 0..40),
-            max_ranges in 1usize..9, max_header_bytes in 8usize..80, gap in 0u64..40, max_bytes in 1u64..300,
+            max_ranges in 1usize..9, max_header_bytes in 8usize..80, max_bytes in 1u64..300,
+            range_cost in 0u64..40, request_cost in 0u64..90,
         ) {
             let missing = spans(&steps);
-            let form = Form { max_ranges, max_header_bytes, gap, max_bytes };
+            let form = Form { max_ranges, max_header_bytes, max_bytes, range_cost, request_cost };
             let requests = shape(&missing, form);
             let named: Vec<_> = requests.iter().flat_map(|request| bytes_of(&request.missing)).collect();
             prop_assert_eq!(named, bytes_of(&missing), "each missing byte once and in order");
             let mut end = 0;
             for request in &requests {
                 prop_assert!(request.spans.len() <= max_ranges);
-                prop_assert!(request.bytes() <= max_bytes);
+                prop_assert!(request.missing_bytes() <= max_bytes);
                 prop_assert!(request.header().len() <= max_header_bytes || request.spans.len() == 1);
                 for span in &request.spans {
                     prop_assert!(span.start() >= end, "ascending and disjoint over all requests");
@@ -189,36 +366,65 @@ mod tests {
                     prop_assert_eq!(inside[0].start(), span.start());
                     prop_assert_eq!(inside[inside.len() - 1].end(), span.end());
                     for pair in inside.windows(2) {
-                        prop_assert!(pair[1].start() - pair[0].end() <= gap);
+                        prop_assert!(pair[1].start() - pair[0].end() <= range_cost + request_cost);
                     }
                 }
             }
         }
 
         #[test]
-        fn no_partition_costs_less(steps in prop::collection::vec((0u64..400, 1u64..50), 1..8), framing in 1u64..300) {
+        fn no_shape_costs_less(
+            steps in prop::collection::vec((1u64..400, 1u64..50), 1..8),
+            range_cost in 0u64..300, request_cost in 0u64..600,
+            max_ranges in prop_oneof![Just(usize::MAX), 1usize..5],
+            max_header_bytes in prop_oneof![Just(usize::MAX), 10usize..60],
+        ) {
             let missing = spans(&steps);
-            let form = Form { max_ranges: usize::MAX, max_header_bytes: usize::MAX, gap: framing, max_bytes: u64::MAX };
-            let cost = |ranges: &[Span]| ranges.iter().map(|span| span.len() + framing).sum::<u64>();
-            let ours: u64 = shape(&missing, form).iter().map(|request| cost(&request.spans)).sum();
-            // Bit i of the mask joins span i+1 to the range of span i.
-            let best = (0..1u32 << (missing.len() - 1)).map(|mask| {
-                let mut ranges = vec![missing[0]];
-                for (index, &span) in missing.iter().enumerate().skip(1) {
-                    match ranges.last_mut() {
-                        Some(last) if mask >> (index - 1) & 1 == 1 => *last = last.hull(span),
-                        _ => ranges.push(span),
-                    }
-                }
-                cost(&ranges)
-            }).min();
-            prop_assert_eq!(Some(ours), best);
+            let form = Form { max_ranges, max_header_bytes, max_bytes: u64::MAX, range_cost, request_cost };
+            prop_assert_eq!(form.cost(&shape(&missing, form)), brute_force(&missing, form));
         }
     }
 
     #[test]
+    fn a_gap_dearer_than_a_range_may_be_cheaper_than_a_request() {
+        let missing = spans(&[(0, 10), (500, 10), (300, 10)]);
+        let form = Form { request_cost: 700, range_cost: 200, ..Form::of(2) };
+        let requests = shape(&missing, form);
+        assert_eq!(requests.len(), 1, "{requests:?}");
+        assert_eq!(requests[0].header(), "bytes=0-9,510-829", "the smaller gap is fetched");
+        assert_eq!(shape(&missing, Form { max_ranges: 3, ..form })[0].spans.len(), 3);
+    }
+
+    #[test]
     fn writes_inclusive_ranges() {
-        let request = shape(&spans(&[(0, 1), (300, 10)]), Form::several(16)).remove(0);
+        let request = shape(&spans(&[(0, 1), (300, 10)]), Form::of(16)).remove(0);
         assert_eq!(request.header(), "bytes=0-0,301-310");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_into_even_requests() {
+        let form = Form { max_bytes: 1000, ..Form::of(16) };
+        let requests = shape(&spans(&[(0, 2500), (10, 100)]), form);
+        let sizes: Vec<_> = requests.iter().map(Request::missing_bytes).collect();
+        assert_eq!(sizes, [867, 867, 866]);
+        let cut_at_a_gap = shape(&spans(&[(0, 900), (10, 900)]), form);
+        assert_eq!(cut_at_a_gap.iter().map(Request::bytes).collect::<Vec<_>>(), [900, 900], "the gap is left out");
+    }
+
+    #[test]
+    fn twenty_thousand_spans_are_shaped_with_few_states() {
+        let steps: Vec<(u64, u64)> = (0..20_000).map(|n| (100 + n * 7919 % 2000, 50 + n * 104_729 % 5000)).collect();
+        let missing = spans(&steps);
+        for max_ranges in [1, 16, 128] {
+            let form = Form { range_cost: 180, request_cost: 1000, ..Form::of(max_ranges) };
+            let search = Search::new(&missing, form);
+            let mut layer = Vec::new();
+            let mut most = 0;
+            for (index, &span) in missing.iter().enumerate() {
+                layer = search.layer(&layer, index.checked_sub(1).map(|index| missing[index]), span);
+                most = most.max(layer.len());
+            }
+            assert!(most <= 4 * max_ranges + 4, "{most} states with {max_ranges} ranges");
+        }
     }
 }

@@ -67,7 +67,7 @@ pub async fn run(
 ) -> Result<Arrived, LayerFailure> {
     match plan {
         LayerPlan::Present => Ok(Arrived { mode: Mode::Present, reason: None, reused_bytes: layer.size }),
-        LayerPlan::Whole { reason, partial, rest, ranges } => {
+        LayerPlan::Whole { reason, partial, rest, ranges, .. } => {
             let work = Work { place, layer, partial, ledger, fetched };
             work.whole(reason, rest, ranges).await
         }
@@ -101,7 +101,8 @@ impl Work<'_> {
         let (fetch, copy) = tokio::join!(fetch, copy);
         match fetch {
             Ok(()) => {}
-            Err(RegistryError::RangesRefused { .. }) => {
+            Err(error) if error.is_ranges_refused() => {
+                tracing::info!("{} comes whole: {error}", self.layer.digest);
                 return self.restart("the server stopped answering requests for ranges".into()).await;
             }
             Err(error) => return Err(error.into()),
@@ -206,7 +207,7 @@ impl Work<'_> {
             };
             match self.spans(&[rest], &sink).await {
                 Ok(()) => {}
-                Err(RegistryError::RangesRefused { .. }) => self.stream().await?,
+                Err(error) if error.is_ranges_refused() => self.stream().await?,
                 Err(error) => return Err(error.into()),
             }
         } else {

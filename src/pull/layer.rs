@@ -1,6 +1,7 @@
 //! The plan of one layer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::format::annotations::{Annotations, AnnotationsError};
 use crate::format::frame_map::{self, FrameMap, LayerError};
@@ -9,7 +10,7 @@ use crate::image::Descriptor;
 use crate::ledger::{Cause, Ledger};
 use crate::local::LocalFrames;
 use crate::plan::missing::{self, Known, Plan};
-use crate::plan::requests;
+use crate::plan::requests::Prediction;
 use crate::registry::{Client, RegistryError, Repository};
 use crate::span::Span;
 use crate::store::{Layout, Partial, StoreError};
@@ -31,8 +32,10 @@ pub enum LayerPlan {
         partial: Arc<Partial>,
         /// The bytes to fetch.
         rest: Span,
-        /// Whether the server answered a range, so that `rest` can be asked for in pieces.
+        /// Whether `rest` can be asked for in pieces: the server answered a range, or nothing says that it would not.
         ranges: bool,
+        /// Whether the server sent the whole blob in answer to a range. A cache may have filled since.
+        cold: bool,
     },
 }
 
@@ -50,15 +53,22 @@ pub struct Tiled {
 }
 
 impl LayerPlan {
-    /// Bytes of response bodies that carrying it out should take.
-    pub fn to_fetch(&self) -> u64 {
-        match self {
-            Self::Present => 0,
-            Self::Tiled(tiled) => requests::predict(&tiled.plan.missing),
-            Self::Whole { rest, .. } => rest.len(),
-        }
+    /// What carrying it out should take.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`].
+    pub async fn predict(&self, place: &Place, layer: &Descriptor) -> Result<Prediction, RegistryError> {
+        let spans = match self {
+            Self::Present => return Ok(Prediction::default()),
+            Self::Tiled(tiled) => &tiled.plan.missing[..],
+            Self::Whole { rest, .. } => &[*rest][..],
+        };
+        place.client.predict(&place.repo, layer.digest, spans).await
     }
 }
+
+/// A whole layer of so many bytes is asked for in pieces, over several connections.
+const WORTH_PIECES: u64 = 16 << 20;
 
 /// Why a layer has no plan.
 #[derive(Debug, thiserror::Error)]
@@ -125,17 +135,66 @@ pub async fn survey(
 ) -> Result<LayerPlan, PlanFailure> {
     let Some(partial) = partial.map(Arc::new) else { return Ok(LayerPlan::Present) };
     let all = Span::new(0, layer.size).ok_or(PlanFailure::Empty)?;
-    let whole = |reason: String| LayerPlan::Whole { reason, partial: partial.clone(), rest: all, ranges: false };
+    look(place, layer, partial, all, ledger).await
+}
+
+/// How long a cache is given to fill before a layer that it sent whole is asked for in part again.
+const COLD_PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks again at a layer that a server would not send in part: many caches pass the whole on while they fill, and know ranges then.
+///
+/// # Errors
+/// [`PlanFailure`].
+pub async fn second_look(
+    place: &Place,
+    layer: &Descriptor,
+    plan: LayerPlan,
+    ledger: &Ledger,
+) -> Result<LayerPlan, PlanFailure> {
+    match plan {
+        LayerPlan::Whole { partial, rest, cold: true, .. } => {
+            tokio::time::sleep(COLD_PAUSE).await;
+            tracing::info!("{} came whole, and is asked for in part once more", layer.digest);
+            let mut plan = look(place, layer, partial, rest, ledger).await?;
+            let local = place.local.clone();
+            let looked_up = tokio::task::spawn_blocking(move || {
+                look_up(std::iter::once(&mut plan), &local);
+                plan
+            });
+            looked_up.await.map_err(PlanFailure::Worker)
+        }
+        other => Ok(other),
+    }
+}
+
+/// Fetches the tail and makes the plan, but for [`look_up`].
+async fn look(
+    place: &Place,
+    layer: &Descriptor,
+    partial: Arc<Partial>,
+    all: Span,
+    ledger: &Ledger,
+) -> Result<LayerPlan, PlanFailure> {
+    let whole = |reason: String, ranges: bool, cold: bool| LayerPlan::Whole {
+        reason,
+        partial: partial.clone(),
+        rest: all,
+        ranges,
+        cold,
+    };
     let (annotations, tail) = match claims(layer) {
         Ok(claims) => claims,
-        Err(why) => return Ok(whole(why.to_string())),
+        Err(why) => return Ok(whole(why.to_string(), all.len() >= WORTH_PIECES, false)),
     };
     let fetched =
         place.client.blob_range(&place.repo, layer.digest, layer.size, tail.span(), ledger, Cause::TableOfContents);
     let bytes = match fetched.await {
         Ok(bytes) => bytes,
         Err(RegistryError::RangesRefused { .. }) => {
-            return Ok(whole("the server does not answer requests for ranges".into()));
+            return Ok(whole("the server does not answer requests for ranges".into(), false, true));
+        }
+        Err(why) if why.is_ranges_refused() => {
+            return Ok(whole("the server's answers to requests for ranges are of no use".into(), false, false));
         }
         Err(error) => return Err(error.into()),
     };
@@ -152,8 +211,8 @@ pub async fn survey(
             Ok(LayerPlan::Tiled(Box::new(Tiled { map: Arc::new(map), known: Arc::new(known), plan, partial })))
         }
         Err(why) => match Span::new(0, tail.data_end()) {
-            Some(rest) => Ok(LayerPlan::Whole { reason: why.to_string(), partial, rest, ranges: true }),
-            None => Ok(whole(why.to_string())),
+            Some(rest) => Ok(LayerPlan::Whole { reason: why.to_string(), partial, rest, ranges: true, cold: false }),
+            None => Ok(whole(why.to_string(), false, false)),
         },
     }
 }

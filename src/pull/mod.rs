@@ -11,6 +11,6 @@ mod restore;
 mod run;
 
 pub use layer::LayerPlan;
-pub use outcome::{LayerReport, Mode, Pulled, Wire};
+pub use outcome::{LayerReport, Mode, Predicted, Pulled, Wire};
 pub use restore::restore;
 pub use run::{Event, Options, PullError, Report, pull};

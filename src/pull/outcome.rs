@@ -5,6 +5,8 @@ use serde::Serialize;
 use crate::digest::Digest;
 use crate::image::Descriptor;
 use crate::ledger::{Bytes, Ledger};
+use crate::plan::cost::Prefer;
+use crate::plan::requests::Prediction;
 
 use super::assemble::Arrived;
 
@@ -24,8 +26,12 @@ pub struct Pulled {
     pub dry_run: bool,
     /// Everything that crossed the wire.
     pub wire: Wire,
-    /// What was predicted to cross the wire, in bytes, once the plan stood.
+    /// What was predicted to cross the wire, in bytes, once the plan stood: what had come until then, and what was to come.
     pub predicted_bytes: u64,
+    /// The same of requests.
+    pub predicted_requests: u64,
+    /// What was to be saved where bytes and time could not both be.
+    pub prefer: Prefer,
     /// The limit that was given.
     pub max_wire_bytes: Option<u64>,
     /// Bytes of all layers.
@@ -45,6 +51,28 @@ pub struct Wire {
     pub requests: u64,
     /// The same bytes by cause.
     pub by_cause: Bytes,
+}
+
+/// What the plan of a layer says that it will take, its metadata included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Predicted {
+    /// Response-body bytes.
+    pub bytes: u64,
+    /// Requests.
+    pub requests: u64,
+    /// Ranges in the requests for what is missing.
+    pub ranges: u64,
+}
+
+impl Predicted {
+    /// What has been spent already, and what is to come.
+    pub(super) fn new(spent: &Ledger, more: Prediction) -> Self {
+        Self {
+            bytes: spent.bytes().total() + more.bytes,
+            requests: spent.requests() + more.requests,
+            ranges: more.ranges,
+        }
+    }
 }
 
 /// How a layer came.
@@ -72,7 +100,7 @@ impl Mode {
 
 impl LayerReport {
     /// The report of a layer that arrived.
-    pub(super) fn of(layer: &Descriptor, arrived: Arrived, ledger: &Ledger) -> Self {
+    pub(super) fn of(layer: &Descriptor, arrived: Arrived, predicted: Predicted, ledger: &Ledger) -> Self {
         let by_cause = ledger.bytes();
         Self {
             digest: layer.digest,
@@ -82,6 +110,7 @@ impl LayerReport {
             reused_bytes: arrived.reused_bytes,
             fetched_bytes: by_cause.total(),
             requests: ledger.requests(),
+            predicted,
             by_cause,
         }
     }
@@ -104,6 +133,8 @@ pub struct LayerReport {
     pub fetched_bytes: u64,
     /// Requests sent for it.
     pub requests: u64,
+    /// What its plan predicted.
+    pub predicted: Predicted,
     /// The received bytes by cause.
     pub by_cause: Bytes,
 }

@@ -10,7 +10,7 @@ use crate::store::Layout;
 
 use super::assemble;
 use super::layer::{self, Place};
-use super::outcome::LayerReport;
+use super::outcome::{LayerReport, Predicted};
 use super::run::PullError;
 
 /// Brings a blob back. What is right in its unfinished form is kept, as with every pull.
@@ -41,7 +41,8 @@ pub async fn restore(
         plan
     });
     let plan = looked_up.await.map_err(PullError::Worker)?;
+    let predicted = Predicted::new(&ledger, plan.predict(&place, blob).await?);
     let arrived = assemble::run(&place, blob, plan, &ledger, &|_| {}).await;
     let arrived = arrived.map_err(|source| PullError::Layer { number: 1, of: 1, digest, source })?;
-    Ok(LayerReport::of(blob, arrived, &ledger))
+    Ok(LayerReport::of(blob, arrived, predicted, &ledger))
 }

@@ -17,7 +17,7 @@ use crate::store::{Layout, Partial, StoreError};
 
 use super::assemble::{self, Arrived, LayerFailure};
 use super::layer::{self, LayerPlan, Place, PlanFailure};
-use super::outcome::{LayerReport, Mode, Pulled, SCHEMA, Wire};
+use super::outcome::{LayerReport, Mode, Predicted, Pulled, SCHEMA, Wire};
 
 /// What is pulled, and within which bounds.
 #[derive(Clone, Debug)]
@@ -130,11 +130,36 @@ pub enum PullError {
     Worker(#[source] tokio::task::JoinError),
 }
 
+impl PullError {
+    /// What the user may do about it, where that is not plain.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Registry(error)
+            | Self::Plan { source: PlanFailure::Registry(error), .. }
+            | Self::Layer { source: LayerFailure::Registry(error), .. } => error.remedy(),
+            _ => None,
+        }
+    }
+}
+
 /// Pulls an image into a store.
 ///
 /// # Errors
 /// [`PullError`]. The image has no name in the store then; what was fetched stays for the next attempt.
 pub async fn pull(
+    client: &Client,
+    reference: &Reference,
+    layout: &Layout,
+    options: &Options,
+    report: Report,
+) -> Result<Pulled, PullError> {
+    let pulled = pull_once(client, reference, layout, options, report).await;
+    // What was learned about the hosts is worth keeping however the pull ended.
+    client.save_memory();
+    pulled
+}
+
+async fn pull_once(
     client: &Client,
     reference: &Reference,
     layout: &Layout,
@@ -148,15 +173,16 @@ pub async fn pull(
     let layers = layers_of(&images);
     let place = run.place().await?;
     let planned = run.plan(&place, layers).await?;
-    let to_fetch: u64 = planned.iter().map(|layer| layer.plan.to_fetch()).sum();
-    let predicted = run.spent(&planned) + to_fetch;
-    report(Event::Planned { bytes: to_fetch });
-    let over = options.max_wire_bytes.filter(|limit| predicted > *limit);
+    let predicted = run.predicted(&planned);
+    report(Event::Planned { bytes: predicted.bytes.saturating_sub(run.spent(&planned)) });
+    let over = options.max_wire_bytes.filter(|limit| predicted.bytes > *limit);
     if options.dry_run || over.is_some() {
         let layers = planned.iter().map(Planned::report).collect();
         let pulled = run.outcome(&root, layers, predicted, started, true);
         return match over {
-            Some(limit) if !options.dry_run => Err(PullError::Budget { predicted, limit, plan: Box::new(pulled) }),
+            Some(limit) if !options.dry_run => {
+                Err(PullError::Budget { predicted: predicted.bytes, limit, plan: Box::new(pulled) })
+            }
             _ => Ok(pulled),
         };
     }
@@ -181,6 +207,7 @@ struct Planned {
     of: usize,
     layer: Descriptor,
     plan: LayerPlan,
+    predicted: Predicted,
     ledger: Arc<Ledger>,
 }
 
@@ -200,7 +227,7 @@ impl Planned {
     }
 
     fn line(&self, arrived: Arrived) -> LayerReport {
-        LayerReport::of(&self.layer, arrived, &self.ledger)
+        LayerReport::of(&self.layer, arrived, self.predicted, &self.ledger)
     }
 }
 
@@ -309,7 +336,7 @@ impl Run<'_> {
             let digest = layer.digest;
             let plan = layer::survey(place, &layer, partial, &ledger).await;
             let plan = plan.map_err(|source| PullError::Plan { number: at + 1, of, digest, source })?;
-            Ok::<_, PullError>(Planned { number: at + 1, of, layer, plan, ledger })
+            Ok::<_, PullError>(Planned { number: at + 1, of, layer, plan, predicted: Predicted::default(), ledger })
         });
         let mut planned: Vec<Planned> = stream::iter(plans).buffered(LAYERS_AT_ONCE).try_collect().await?;
         let local = place.local.clone();
@@ -317,7 +344,11 @@ impl Run<'_> {
             layer::look_up(planned.iter_mut().map(|planned| &mut planned.plan), &local);
             planned
         });
-        looked_up.await.map_err(PullError::Worker)
+        let mut planned = looked_up.await.map_err(PullError::Worker)?;
+        for Planned { layer, plan, predicted, ledger, .. } in &mut planned {
+            *predicted = Predicted::new(ledger, plan.predict(place, layer).await?);
+        }
+        Ok(planned)
     }
 
     /// The unfinished blobs of all layers that are not here.
@@ -352,11 +383,23 @@ impl Run<'_> {
         let runs = planned.into_iter().map(|mut planned| async move {
             let plan = std::mem::replace(&mut planned.plan, LayerPlan::Present);
             let (number, of, digest) = (planned.number, planned.of, planned.layer.digest);
+            let plan = layer::second_look(place, &planned.layer, plan, &planned.ledger).await;
+            let plan = plan.map_err(|source| PullError::Plan { number, of, digest, source })?;
             let arrived = assemble::run(place, &planned.layer, plan, &planned.ledger, fetched).await;
             let arrived = arrived.map_err(|source| PullError::Layer { number, of, digest, source })?;
             Ok(planned.line(arrived))
         });
         stream::iter(runs).buffered(LAYERS_AT_ONCE).try_collect().await
+    }
+
+    /// What the whole pull should take.
+    fn predicted(&self, planned: &[Planned]) -> Predicted {
+        let documents = Predicted { bytes: self.ledger.bytes().total(), requests: self.ledger.requests(), ranges: 0 };
+        planned.iter().fold(documents, |sum, layer| Predicted {
+            bytes: sum.bytes + layer.predicted.bytes,
+            requests: sum.requests + layer.predicted.requests,
+            ranges: sum.ranges + layer.predicted.ranges,
+        })
     }
 
     fn spent(&self, planned: &[Planned]) -> u64 {
@@ -367,7 +410,7 @@ impl Run<'_> {
         &self,
         root: &Descriptor,
         layers: Vec<LayerReport>,
-        predicted_bytes: u64,
+        predicted: Predicted,
         started: std::time::Instant,
         dry_run: bool,
     ) -> Pulled {
@@ -379,7 +422,9 @@ impl Run<'_> {
             digest: root.digest,
             dry_run,
             wire: Wire { body_bytes: by_cause.total(), requests, by_cause },
-            predicted_bytes,
+            predicted_bytes: predicted.bytes,
+            predicted_requests: predicted.requests,
+            prefer: self.client.prefer(),
             max_wire_bytes: self.options.max_wire_bytes,
             image_bytes: layers.iter().map(|layer| layer.size).sum(),
             layers,

@@ -1,7 +1,7 @@
 //! Blobs from the first byte to the last, and one range of a blob.
 
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
@@ -10,13 +10,15 @@ use super::Client;
 use super::content_range::ContentRange;
 use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
+use super::host::TOP;
 use super::http::{Answer, Ask};
-use super::ranges::{Blob, Fetch, SpanSink};
+use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
 use super::reference::Repository;
 use super::token::Scope;
 use crate::digest::Digest;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
+use crate::plan::requests::{Form, Prediction, shape};
 use crate::span::Span;
 
 /// A connection that broke after so many bytes of progress does not count as a failure.
@@ -115,6 +117,28 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let blob = Blob { url: self.blob_url(endpoint, digest)?, scope: Scope::pull(endpoint), size };
         Fetch::new(self, blob, ledger, sink).run(missing).await
+    }
+
+    /// What [`Self::blob_spans`] should take for `missing` spans, as far as the host that has the blob is known. Mirrors are not looked at.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`], [`RegistryError::Registries`].
+    pub async fn predict(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        missing: &[Span],
+    ) -> Result<Prediction, RegistryError> {
+        let url = self.blob_url(&self.target(repo).await?, digest)?;
+        let host = self.http.hosts.expected(&url);
+        // Of hosts that are not known, registries mostly answer several ranges, and the stores that they redirect to mostly do not.
+        let unknown = if Arc::ptr_eq(&host, &self.http.hosts.of(&url)) { TOP } else { 1 };
+        let (line, options) = (host.line(), &self.http.options);
+        let form = Form {
+            max_bytes: bytes_per_request(missing, options.requests_in_flight),
+            ..line.form(host.expected_ranges(unknown), options.prefer, options.requests_in_flight)
+        };
+        Ok(Prediction::of(&shape(missing, form), line.range_cost()))
     }
 
     /// Whether the repository has a blob with this digest.
@@ -220,6 +244,7 @@ impl Stream<'_, '_> {
                 return Err(RegistryError::Size { place: answer.place, expected: self.size, actual: end });
             }
             offset = end;
+            answer.check_pace()?;
         }
         Ok(())
     }

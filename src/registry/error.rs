@@ -111,6 +111,18 @@ pub enum RegistryError {
         /// The time waited.
         seconds: u64,
     },
+    /// The server sends, but next to nothing.
+    #[error("{place} sent only {bytes} bytes in {seconds} s, tried {attempts} times")]
+    Slow {
+        /// The request.
+        place: Place,
+        /// How often it was tried.
+        attempts: u32,
+        /// The bytes that came.
+        bytes: u64,
+        /// The time waited.
+        seconds: u64,
+    },
     /// A status that ends the matter.
     #[error("{place} answered {status}{detail}")]
     Status {
@@ -270,10 +282,11 @@ impl RegistryError {
         }
     }
 
-    /// Whether the blob can still be had whole.
+    /// Whether the server has no answers to requests for ranges that can be used; the blob can still be had whole.
     pub fn is_ranges_refused(&self) -> bool {
         match self {
-            Self::RangesRefused { .. } => true,
+            Self::RangesRefused { .. } | Self::NoProgress { .. } => true,
+            Self::Answer { fault, .. } => matches!(fault, Fault::ContentRange | Fault::Multipart | Fault::Surplus),
             Self::Mirrors { source, .. } => source.is_ranges_refused(),
             _ => false,
         }
@@ -293,7 +306,7 @@ impl RegistryError {
         }
     }
 
-    /// The error that a request without an answer is.
+    /// The error that a request without an answer is. URLs, which may hold signatures, are to be taken out of `source`.
     pub(super) fn no_answer(place: Place, source: reqwest::Error) -> Self {
         if let Some(TooNear(near)) = cause(&source) {
             return Self::Near { place, near: *near };
@@ -311,7 +324,7 @@ impl RegistryError {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Transport { source, .. } => !source.is_builder(),
-            Self::Stalled { .. } => true,
+            Self::Stalled { .. } | Self::Slow { .. } => true,
             Self::Answer { fault, .. } => *fault == Fault::Truncated,
             _ => false,
         }
@@ -322,7 +335,44 @@ impl RegistryError {
         match self {
             Self::Transport { place, source, .. } => Self::Transport { place, attempts: tried, source },
             Self::Stalled { place, seconds, .. } => Self::Stalled { place, attempts: tried, seconds },
+            Self::Slow { place, bytes, seconds, .. } => Self::Slow { place, attempts: tried, bytes, seconds },
             other => other,
+        }
+    }
+
+    /// What the user may do about it, in a few words; `None` where the error says all there is.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Transport { source, .. } if source.is_connect() => {
+                Some("check the host's name, port and scheme (--plain-http), and the network")
+            }
+            Self::Transport { .. } | Self::Stalled { .. } | Self::Slow { .. } | Self::NoProgress { .. } => {
+                Some("what has come is kept; the same command goes on from there")
+            }
+            Self::Status { status: 401 | 403, .. } => Some("give credentials that may do this"),
+            Self::Status { status: 404, .. } => Some("check the name, and whether credentials are needed to see it"),
+            Self::Status { status: 429, .. } => {
+                Some("wait a while, or give credentials: registries allow known users more")
+            }
+            Self::Status { status: 500..=599, .. } => Some("the server is at fault; try again later"),
+            Self::Setup(_) => Some("install the system's certificates (ca-certificates)"),
+            Self::Answer { fault: Fault::Downgrade, .. } => Some("--insecure allows it"),
+            Self::Digest { .. } | Self::Size { .. } => {
+                Some("the registry, or a proxy before it, has damaged the content")
+            }
+            // These end in their remedy.
+            Self::Unauthorized { .. } | Self::Untrusted { .. } | Self::Near { .. } => None,
+            Self::Mirrors { source, .. } => source.remedy(),
+            Self::Status { .. }
+            | Self::Registries(_)
+            | Self::Certificates(_)
+            | Self::Url(_)
+            | Self::RangesRefused { .. }
+            | Self::TooLarge { .. }
+            | Self::Answer { .. }
+            | Self::Credentials { .. }
+            | Self::Sink(_)
+            | Self::Source(_) => None,
         }
     }
 

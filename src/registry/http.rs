@@ -8,12 +8,16 @@ use bytes::Bytes;
 use reqwest::header::{self, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
 use super::endpoint::Endpoint;
 use super::error::{Detail, Fault, Place, RegistryError};
-use super::host::{Host, Hosts};
+use super::host::Host;
+use super::hosts::Hosts;
+use super::memory::Memory;
+use super::meter::Meter;
 use super::mirrors::Mirrors;
 use super::options::Options;
 use super::token::{Auth, Refusal, Scope};
@@ -30,6 +34,10 @@ const CONNECT_ATTEMPTS: u32 = 3;
 const DISCARD: Duration = Duration::from_secs(2);
 /// How long the first bytes of a large body that nobody needs are waited for, to count what was sent along with the headers.
 const ABANDON: Duration = Duration::from_millis(20);
+/// Too many requests, and no word about how long to wait: the pause is so many times longer than after other failures.
+const PATIENCE: u32 = 4;
+/// A body that brings fewer bytes a second than this has stalled, however often a byte comes. A tenth of the slowest lines in use.
+const SLOWEST: u64 = 100;
 
 /// The transport that all of a client's requests share.
 pub(super) struct Http {
@@ -65,7 +73,7 @@ impl Http {
     pub(super) fn new(options: Options) -> Result<Self, RegistryError> {
         Ok(Self {
             connections: Connections::new(&options)?,
-            hosts: Hosts::new(options.requests_in_flight),
+            hosts: Hosts::new(options.requests_in_flight, Memory::load(options.memory.clone())),
             mirrors: Mirrors::default(),
             uploads: Uploads::default(),
             options,
@@ -103,12 +111,12 @@ impl Http {
         loop {
             tried += 1;
             let wanted = match self.follow(ask, ledger).await {
-                Ok(answer) if tried >= attempts || !is_busy(answer.status(), ask.several) => return Ok(answer),
-                Ok(answer) => {
-                    let wanted = answer.retry_after();
-                    answer.discard(ledger).await;
-                    wanted
+                Ok(answer) if !is_busy(answer.status(), ask.several) => {
+                    answer.host.calm();
+                    return Ok(answer);
                 }
+                Ok(answer) if tried >= attempts => return Ok(answer),
+                Ok(answer) => self.put_off(answer, tried, ledger).await,
                 Err(error) => {
                     let refused = matches!(&error, RegistryError::Transport { source, .. } if source.is_connect());
                     let limit = if refused { attempts.min(CONNECT_ATTEMPTS) } else { attempts };
@@ -119,8 +127,22 @@ impl Http {
                 }
             };
             let pause = wanted.unwrap_or_else(|| self.pause(tried)).min(LONGEST_PAUSE);
-            tracing::debug!(place = %Place::new(&ask.method, &ask.url), tried, ?pause, "trying again");
+            tracing::info!("{} is tried again in {:.1} s", Place::new(&ask.method, &ask.url), pause.as_secs_f64());
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Takes in the answer of a server that is busy, and returns the pause that it asked for, or that suits it.
+    async fn put_off(&self, answer: Answer<'_>, tried: u32, ledger: &Ledger) -> Option<Duration> {
+        let (host, status) = (answer.host.clone(), answer.status());
+        let wanted = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
+        answer.discard(ledger).await;
+        match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                host.busy(wanted);
+                wanted.or_else(|| Some(self.pause(tried) * PATIENCE))
+            }
+            _ => wanted,
         }
     }
 
@@ -273,16 +295,26 @@ impl Http {
         ledger: &Ledger,
     ) -> Result<Answer<'_>, RegistryError> {
         let host = self.hosts.of(url);
-        let permit = host.permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let permit = host.permit().await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         ledger.request();
-        tracing::trace!(%place, "request");
-        match tokio::time::timeout(patience, request.send()).await {
-            Err(_) => Err(RegistryError::Stalled { place, attempts: 1, seconds: patience.as_secs() }),
-            Ok(Err(source)) => Err(RegistryError::no_answer(place, source.without_url())),
+        let (client, request) = request.build_split();
+        let request = request.map_err(|source| RegistryError::no_answer(place.clone(), source.without_url()))?;
+        let meter = Meter::new(&place, &host, &request);
+        match tokio::time::timeout(patience, client.execute(request)).await {
+            Err(_) => {
+                meter.failed("no answer in time");
+                Err(RegistryError::Stalled { place, attempts: 1, seconds: patience.as_secs() })
+            }
+            Ok(Err(source)) => {
+                meter.failed("no answer");
+                Err(RegistryError::no_answer(place, source.without_url()))
+            }
             Ok(Ok(response)) => {
                 self.connections.answered(url, response.remote_addr().map(|address| address.ip()));
-                Ok(Answer { http: self, response, place, host, _permit: permit })
+                let meter = meter.head(response.status(), response.version());
+                let slow = (Instant::now(), 0);
+                Ok(Answer { http: self, response, place, host, meter, slow, _permit: permit })
             }
         }
     }
@@ -300,6 +332,9 @@ pub(super) struct Answer<'a> {
     pub(super) place: Place,
     /// The host that answered.
     pub(super) host: std::sync::Arc<Host>,
+    meter: Meter,
+    /// Since when bytes are counted to tell a body that trickles.
+    slow: (Instant, u64),
     _permit: OwnedSemaphorePermit,
 }
 
@@ -324,16 +359,37 @@ impl Answer<'_> {
     pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, RegistryError> {
         let stall = self.http.options.stall;
         match tokio::time::timeout(stall, self.response.chunk()).await {
-            Err(_) => Err(RegistryError::Stalled { place: self.place.clone(), attempts: 1, seconds: stall.as_secs() }),
+            Err(_) => {
+                self.meter.fails("silence");
+                Err(RegistryError::Stalled { place: self.place.clone(), attempts: 1, seconds: stall.as_secs() })
+            }
             Ok(Err(source)) => {
-                Err(RegistryError::Transport { place: self.place.clone(), attempts: 1, source: source.without_url() })
+                self.meter.fails("broken off");
+                Err(RegistryError::no_answer(self.place.clone(), source.without_url()))
             }
             Ok(Ok(chunk)) => {
                 let bytes = chunk.as_ref().map_or(0, Bytes::len);
                 self.http.body_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+                self.meter.received(bytes);
+                self.slow.1 += bytes as u64;
                 Ok(chunk)
             }
         }
+    }
+
+    /// Whether the body comes so slowly that another request is better; asked after each piece has been taken in.
+    pub(super) fn check_pace(&mut self) -> Result<(), RegistryError> {
+        let (stall, (since, bytes)) = (self.http.options.stall, self.slow);
+        let took = since.elapsed();
+        if took < stall {
+            return Ok(());
+        }
+        self.slow = (Instant::now(), 0);
+        if bytes as f64 >= took.as_secs_f64() * SLOWEST as f64 {
+            return Ok(());
+        }
+        self.meter.fails("too slow");
+        Err(RegistryError::Slow { place: self.place.clone(), attempts: 1, bytes, seconds: took.as_secs() })
     }
 
     /// The whole body, of at most `limit` bytes.
@@ -345,6 +401,7 @@ impl Answer<'_> {
                 return Err(RegistryError::TooLarge { place: self.place, limit });
             }
             body.extend_from_slice(&chunk);
+            self.check_pace()?;
         }
         Ok(body)
     }
@@ -363,6 +420,7 @@ impl Answer<'_> {
 
     /// Drops the connection, counting what has come.
     pub(super) async fn abandon(mut self, cause: Cause, ledger: &Ledger) {
+        self.meter.fails("not wanted");
         if let Ok(Ok(Some(chunk))) = tokio::time::timeout(ABANDON, self.chunk()).await {
             ledger.add(cause, chunk.len() as u64);
         }

@@ -17,19 +17,26 @@ mod challenge;
 pub mod content_range;
 mod coverage;
 pub mod credentials;
+mod delivery;
 mod endpoint;
 mod error;
 mod host;
+mod hosts;
 mod http;
 mod login;
 mod manifest;
+mod memory;
+mod meter;
 mod mirrors;
 pub mod multipart;
 mod options;
+mod pace;
+mod patience;
 mod ranges;
 pub mod reference;
 pub mod secrets;
 pub mod sources;
+mod todo;
 mod token;
 pub mod trust;
 mod upload;
@@ -37,6 +44,8 @@ mod upload;
 use std::sync::Arc;
 
 use url::Url;
+
+use crate::plan::cost::Prefer;
 
 pub use blob::InOrder;
 pub use credentials::{Credentials, Keychain};
@@ -76,6 +85,16 @@ impl Client {
     /// What was sent and received so far.
     pub fn wire(&self) -> Wire {
         Wire { requests: self.http.requests(), body_bytes: self.http.body_bytes() }
+    }
+
+    /// What this client saves where bytes and time cannot both be saved.
+    pub fn prefer(&self) -> Prefer {
+        self.http.options.prefer
+    }
+
+    /// Keeps what was learned about hosts for later runs, in [`Options::memory`].
+    pub fn save_memory(&self) {
+        self.http.hosts.save();
     }
 
     /// A request without a body.

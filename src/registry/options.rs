@@ -1,11 +1,12 @@
 //! What a client is told when it is made.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::credentials::{Credentials, Keychain};
 use super::sources::Registries;
 use super::trust::CertificateFolders;
-use crate::plan::requests::Form;
+use crate::plan::cost::Prefer;
 
 /// How a [`Client`](super::Client) behaves.
 #[derive(Clone, Debug)]
@@ -32,10 +33,10 @@ pub struct Options {
     pub backoff: Duration,
     /// How long a server may be silent. Manifests wait ten times as long because a mirror fetches the image first.
     pub stall: Duration,
-    /// The longest gap in bytes that a request of several ranges fetches rather than leaves out.
-    pub several_gap: u64,
-    /// The longest gap in bytes that a request of one range fetches rather than leaves out.
-    pub single_gap: u64,
+    /// What to save where bytes and time cannot both be saved.
+    pub prefer: Prefer,
+    /// The folder where what was learned about hosts is kept from run to run. Nothing is kept by default.
+    pub memory: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -52,8 +53,8 @@ impl Default for Options {
             attempts: 5,
             backoff: Duration::from_millis(500),
             stall: Duration::from_secs(60),
-            several_gap: Form::SEVERAL_GAP,
-            single_gap: Form::SINGLE_GAP,
+            prefer: Prefer::default(),
+            memory: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::ledger::{Bytes, Cause};
-use crate::pull::{Mode, Pulled};
+use crate::pull::{LayerReport, Mode, Predicted, Pulled};
 
 use super::table::table;
 use super::words::{bytes, percent, seconds, thousands};
@@ -18,8 +18,47 @@ const ALWAYS: [(Cause, &str); 6] = [
     (Cause::Wasted, "wasted"),
 ];
 
-/// Table and sum.
+/// Table and sum: of what was done, or of the plan.
 pub fn pulled(pulled: &Pulled) -> String {
+    if pulled.dry_run { planned(pulled) } else { done(pulled) }
+}
+
+fn planned(pulled: &Pulled) -> String {
+    let head = ["layer", "comes", "size", "here", "to fetch", "ranges", "requests"];
+    let comes = |layer: &LayerReport| match layer.mode {
+        Mode::Present => "not at all",
+        Mode::Partial => "in part",
+        Mode::Whole => "whole",
+    };
+    let row = |layer: &LayerReport| {
+        let mut row = vec![layer.digest.short(), comes(layer).into()];
+        row.extend([layer.size, layer.reused_bytes, layer.predicted.bytes].map(bytes));
+        row.extend([layer.predicted.ranges, layer.predicted.requests].map(thousands));
+        row
+    };
+    let mut rows: Vec<_> = pulled.layers.iter().map(row).collect();
+    let of_layers = |number: fn(&Predicted) -> u64| pulled.layers.iter().map(|layer| number(&layer.predicted)).sum();
+    let (fetched, asked): (u64, u64) = (of_layers(|it| it.bytes), of_layers(|it| it.requests));
+    let documents = [pulled.predicted_bytes - fetched, pulled.predicted_requests - asked];
+    let empty = String::new;
+    rows.push(vec![
+        "documents".into(),
+        empty(),
+        empty(),
+        empty(),
+        bytes(documents[0]),
+        empty(),
+        thousands(documents[1]),
+    ]);
+    let here = pulled.layers.iter().map(|layer| layer.reused_bytes).sum();
+    let mut total = vec!["total".into(), empty()];
+    total.extend([pulled.image_bytes, here, pulled.predicted_bytes].map(bytes));
+    total.extend([of_layers(|it| it.ranges), pulled.predicted_requests].map(thousands));
+    rows.push(total);
+    table(2, &head, rows) + &reasons(pulled) + &sum(pulled)
+}
+
+fn done(pulled: &Pulled) -> String {
     let of_layers = pulled.layers.iter().fold(Bytes::default(), |sum, layer| sum.plus(&layer.by_cause));
     let mut columns: Vec<(Cause, &str)> = Vec::new();
     if of_layers.whole > 0 {
@@ -48,13 +87,17 @@ pub fn pulled(pulled: &Pulled) -> String {
     total.extend(columns.iter().map(|(cause, _)| bytes(pulled.wire.by_cause.get(*cause))));
     total.push(pulled.wire.requests.to_string());
     rows.push(total);
-    let mut out = table(2, &head, rows);
+    table(2, &head, rows) + &reasons(pulled) + &sum(pulled)
+}
+
+fn reasons(pulled: &Pulled) -> String {
+    let mut out = String::new();
     for layer in &pulled.layers {
         if let Some(reason) = &layer.reason {
-            let _ = writeln!(out, "{} came {}: {reason}", layer.digest.short(), layer.mode.label());
+            let verb = if pulled.dry_run { "comes" } else { "came" };
+            let _ = writeln!(out, "{} {verb} {}: {reason}", layer.digest.short(), layer.mode.label());
         }
     }
-    out.push_str(&sum(pulled));
     out
 }
 
@@ -78,10 +121,11 @@ fn sum(pulled: &Pulled) -> String {
     let Pulled { wire, image_bytes, .. } = pulled;
     if pulled.dry_run {
         return format!(
-            "the pull would fetch about {} of {} bytes ({} of the image); planning took {} bytes in {}\n",
+            "the pull would fetch about {} of {} bytes ({} of the image) in {}; planning took {} bytes in {}\n",
             thousands(pulled.predicted_bytes),
             thousands(*image_bytes),
             percent(pulled.predicted_bytes, *image_bytes),
+            requests(pulled.predicted_requests),
             thousands(wire.body_bytes),
             requests(wire.requests),
         );
@@ -91,12 +135,14 @@ fn sum(pulled: &Pulled) -> String {
         return format!("all layers were here: {bytes} bytes in {}, {took}\n", requests(wire.requests));
     }
     format!(
-        "{} of the image came over the wire: {} of {} bytes, in {} and {}\n",
+        "{} of the image came over the wire: {} of {} bytes, in {} and {} (planned: {} bytes in {})\n",
         percent(wire.body_bytes, *image_bytes),
         thousands(wire.body_bytes),
         thousands(*image_bytes),
         requests(wire.requests),
         seconds(pulled.seconds),
+        thousands(pulled.predicted_bytes),
+        requests(pulled.predicted_requests),
     )
 }
 

@@ -1,7 +1,7 @@
 //! The story with every set of rules for ranges.
 
 use crate::scenario::{MADE, REAL, Ranges, Story};
-use crate::support::registry::{Mode, Options, Registry, Tokens};
+use crate::support::registry::{Mode, Options, Redirect, Registry, Tokens};
 
 #[track_caller]
 fn tell(mode: Mode, ranges: Ranges) {
@@ -94,7 +94,11 @@ fn tokens_are_asked_for_and_renewed() {
 fn redirects_get_no_credentials_and_show_no_signature() {
     use crate::support::blobs::SECRET;
     for mode in [Mode::Go, Mode::S3] {
-        let options = Options { redirect: true, tokens: Some(Tokens::default()), ..Options::new(mode) };
+        let options = Options {
+            redirect: Some(Redirect { status: 307, uses: u64::MAX }),
+            tokens: Some(Tokens::default()),
+            ..Options::new(mode)
+        };
         let registry = Registry::start(options);
         let mut story = Story::new(&registry, "far/app");
         story.arguments.push("-vvv".into());

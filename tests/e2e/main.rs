@@ -16,5 +16,6 @@ mod budget;
 mod conversion;
 mod faults;
 mod in_process;
+mod matrix;
 mod peers;
 mod readers;

@@ -1,5 +1,6 @@
 //! The story with real servers, each behind a counter.
 
+mod behind;
 mod guarded;
 
 use std::net::SocketAddr;

@@ -1,11 +1,13 @@
 //! The story that every registry is held against: push two images, pull the first, pull the second, pull it again.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use tempfile::TempDir;
 
-use crate::support::command::{Ran, chunkify, zstd_decompressed};
+use crate::support::body::Exchange;
+use crate::support::command::{Ran, chunkify, chunkify_with, zstd_decompressed};
 use crate::support::content::digest_of;
 use crate::support::layout::{self, Form, Image};
 use crate::support::made;
@@ -76,11 +78,15 @@ pub enum Ranges {
 
 /// A registry, a repository in it, and a store to pull into.
 pub struct Story<'a> {
-    registry: &'a Registry,
+    address: SocketAddr,
+    /// The counter; `None` where none stands before the server.
+    registry: Option<&'a Registry>,
     repository: String,
     store: TempDir,
     /// More arguments for push and pull.
     pub arguments: Vec<String>,
+    /// Where what was learned about hosts is kept; nowhere unless it is set.
+    pub memory: Option<PathBuf>,
 }
 
 /// A pull that succeeded.
@@ -88,7 +94,7 @@ pub struct Pulled {
     /// Its report.
     pub report: Report,
     /// What the registry counted meanwhile.
-    pub count: Count,
+    count: Option<Count>,
     /// What was said.
     pub ran: Ran,
 }
@@ -96,8 +102,23 @@ pub struct Pulled {
 impl<'a> Story<'a> {
     /// An empty store before `registry`.
     pub fn new(registry: &'a Registry, repository: &str) -> Self {
+        Self { registry: Some(registry), ..Self::uncounted(registry.address(), repository) }
+    }
+
+    /// The same before a server that nothing counts.
+    pub fn uncounted(address: SocketAddr, repository: &str) -> Self {
         let store = tempfile::tempdir().expect("a temporary folder can be made");
-        Self { registry, repository: repository.to_owned(), store, arguments: vec!["--plain-http".to_owned()] }
+        let arguments = vec!["--plain-http".to_owned()];
+        Self { address, registry: None, repository: repository.to_owned(), store, arguments, memory: None }
+    }
+
+    /// The same repository at another server, into the same store.
+    pub fn at(self, address: SocketAddr) -> Self {
+        Self { address, registry: None, ..self }
+    }
+
+    fn log(&self) -> Vec<Arc<Exchange>> {
+        self.registry.map(Registry::log).unwrap_or_default()
     }
 
     /// The store's folder.
@@ -107,7 +128,7 @@ impl<'a> Story<'a> {
 
     /// The image's full name in the registry.
     pub fn name(&self, tag: &str) -> String {
-        format!("{}/{}:{tag}", self.registry.address(), self.repository)
+        format!("{}/{}:{tag}", self.address, self.repository)
     }
 
     /// Pushes an image of a pair.
@@ -128,14 +149,14 @@ impl<'a> Story<'a> {
     /// Pulls and holds report, registry and store against each other.
     #[track_caller]
     pub fn pull(&self, pair: &Pair, tag: &str) -> Pulled {
-        let mark = self.registry.log().len();
+        let mark = self.log().len();
         let ran = self.try_pull(tag, &[]).ok();
         let report = Report::read(&self.report_path());
-        let count = self.registry.count_after(mark);
+        let count = self.registry.map(|registry| registry.count_after(mark));
         let pulled = Pulled { report, count, ran };
         pulled.check_wire();
         self.check_store(pair, tag, &pulled.report);
-        for exchange in self.registry.log().iter().skip(mark) {
+        for exchange in self.log().iter().skip(mark) {
             assert!(
                 exchange.range.is_none() || !exchange.path.contains("/manifests/"),
                 "no Range on manifests: {exchange:?}"
@@ -151,7 +172,8 @@ impl<'a> Story<'a> {
 
     fn run(&self, arguments: &[&str]) -> Ran {
         let more = self.arguments.iter().map(String::as_str);
-        chunkify(&arguments.iter().copied().chain(more).collect::<Vec<_>>())
+        let arguments: Vec<_> = arguments.iter().copied().chain(more).collect();
+        chunkify_with(&arguments, self.memory.as_deref())
     }
 
     /// The store holds the image, byte for byte what was pushed, and is a layout without a wrong blob.
@@ -180,10 +202,10 @@ impl<'a> Story<'a> {
         let second = self.pull(pair, "new");
         self.check_update(&first, &second, ranges);
         self.check_diff_ids("new");
-        let mark = self.registry.log().len();
+        let mark = self.log().len();
         let third = self.pull(pair, "new");
         assert!(third.report.layers.iter().all(|layer| layer.mode == "present"), "{:?}", third.report);
-        for exchange in self.registry.log().iter().skip(mark) {
+        for exchange in self.log().iter().skip(mark) {
             assert!(exchange.path.contains("/manifests/"), "a manifest and nothing else: {exchange:?}");
         }
         assert_eq!(third.report.wire.requests, 1, "{:?}", third.report.wire);
@@ -230,7 +252,7 @@ impl Pulled {
     /// The report's total is what the registry sent. Of a body that the client abandoned the registry cannot know how much arrived.
     #[track_caller]
     fn check_wire(&self) {
-        let (told, counted) = (&self.report.wire, self.count);
+        let (told, Some(counted)) = (&self.report.wire, self.count) else { return };
         assert_eq!(told.requests, counted.requests, "{told:?}");
         let least = counted.body_bytes - counted.abandoned_bytes;
         assert!(

@@ -6,11 +6,13 @@ mod auth;
 mod blobs;
 mod kinds;
 mod logins;
+mod memory;
 mod mirrors;
 mod push;
 mod ranges;
 mod secrets;
 mod server;
+mod slow;
 
 use std::io;
 use std::sync::Mutex;
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use chunkify::digest::Digest;
 use chunkify::ledger::{Cause, Ledger};
+use chunkify::plan::cost::Prefer;
 use chunkify::registry::{Client, Options, RegistryError, Repository, SpanSink};
 use chunkify::span::Span;
 use server::Server;
@@ -32,7 +35,9 @@ fn client() -> Client {
 }
 
 fn client_with(change: impl Fn(&mut Options)) -> Client {
-    let mut options = Options { plain_http: true, backoff: Duration::from_millis(1), ..Options::default() };
+    // What is fetched must not depend on how fast the machine is.
+    let prefer = Prefer::Bytes;
+    let mut options = Options { plain_http: true, backoff: Duration::from_millis(1), prefer, ..Options::default() };
     change(&mut options);
     Client::new(options).expect("a client")
 }

@@ -34,6 +34,10 @@ pub struct Reply {
     pub cut: Option<usize>,
     /// The connection is closed without a word.
     pub silent: bool,
+    /// The pause after each byte of the body.
+    pub pause: Option<std::time::Duration>,
+    /// After the body come zeros, in chunks, for as long as somebody reads them.
+    pub endless: bool,
 }
 
 impl Reply {
@@ -53,6 +57,16 @@ impl Reply {
 
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
+        self
+    }
+
+    pub fn trickle(mut self, pause: std::time::Duration) -> Self {
+        self.pause = Some(pause);
+        self
+    }
+
+    pub fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 
@@ -124,7 +138,7 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
             return;
         }
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
-        if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        if !reply.endless && !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
             head += &format!("Content-Length: {}\r\n", reply.body.len());
         }
         for (name, value) in &reply.headers {
@@ -136,11 +150,19 @@ async fn serve(stream: TcpStream, handler: Handler, log: Arc<Mutex<Vec<Seen>>>, 
         }
         let body = &reply.body[..reply.cut.unwrap_or(reply.body.len())];
         if seen.method != "HEAD" {
-            for piece in body.chunks(8 << 10) {
+            for piece in body.chunks(if reply.pause.is_some() { 1 } else { 8 << 10 }) {
                 if stream.get_mut().write_all(piece).await.is_err() {
                     return;
                 }
                 sent.fetch_add(piece.len() as u64, Ordering::SeqCst);
+                if let Some(pause) = reply.pause {
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            if reply.endless {
+                let chunk = [&b"2000\r\n"[..], &[0; 8 << 10], b"\r\n"].concat();
+                while stream.get_mut().write_all(&chunk).await.is_ok() {}
+                return;
             }
         }
         if reply.cut.is_some() {

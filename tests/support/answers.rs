@@ -26,13 +26,12 @@ fn forward(server: std::net::SocketAddr, asked: &Asked) -> Reply {
     };
     match http::request(server, &asked.method, &asked.target, &kept(&asked.headers), &asked.body) {
         Ok(got) => {
-            let mut reply = Reply { status: got.status, headers: kept(&got.headers), body: Vec::new(), cut: None };
+            let reply = Reply { headers: kept(&got.headers), ..Reply::empty(got.status) };
             if asked.method == "HEAD" {
                 let length = got.header("content-length").map(str::to_owned);
                 return length.into_iter().fold(reply, |reply, length| reply.with("content-length", length));
             }
-            reply.body.push(got.body.into());
-            reply
+            reply.bytes(got.body.into())
         }
         Err(error) => Reply::text(502, &format!("{error}\n")),
     }
@@ -41,6 +40,9 @@ fn forward(server: std::net::SocketAddr, asked: &Asked) -> Reply {
 fn front(state: &State, asked: &Asked) -> Reply {
     if asked.path == "/token" {
         return token(state, asked);
+    }
+    if let Some(refusal) = too_busy(state) {
+        return refusal;
     }
     let Some(rest) = asked.path.strip_prefix("/v2/") else { return Reply::text(404, "404 page not found\n") };
     let place = Place::read(rest);
@@ -55,6 +57,20 @@ fn front(state: &State, asked: &Asked) -> Reply {
         Place::Tags(name) => tags(state, asked, name),
         Place::Unknown => Reply::text(404, "404 page not found\n"),
     }
+}
+
+/// Every n-th request is too much.
+fn too_busy(state: &State) -> Option<Reply> {
+    let busy = state.options.busy?;
+    let number = state.asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+    if !number.is_multiple_of(busy.every) {
+        return None;
+    }
+    let reply = Reply::error(429, "TOOMANYREQUESTS");
+    Some(match busy.retry_after {
+        Some(seconds) => reply.with("retry-after", seconds.to_string()),
+        None => reply,
+    })
 }
 
 /// What a path below `/v2/` means.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
+
+use super::message::Reply;
 
 /// The largest piece handed out at once. Small, so that a body that the client drops is not counted far beyond what it read.
 const PIECE: usize = 16 << 10;
@@ -28,20 +31,25 @@ pub struct Exchange {
     pub authorized: bool,
     /// The answer's status.
     pub status: u16,
+    /// How long each piece of the body is, and what of a blob it is.
+    pub layout: Vec<(u64, Option<Range<u64>>)>,
     sent: AtomicU64,
     ended: AtomicBool,
     broken: AtomicBool,
 }
 
 impl Exchange {
-    /// A request that was answered with `status` and has sent nothing yet.
-    pub fn new(method: String, path: String, range: Option<String>, authorized: bool, status: u16) -> Self {
+    /// A request whose answer has sent nothing yet.
+    pub fn new(head: &hyper::http::request::Parts, reply: &Reply) -> Self {
+        let header =
+            |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         Self {
-            method,
-            path,
-            range,
-            authorized,
-            status,
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            range: header("range"),
+            authorized: header("authorization").is_some(),
+            status: reply.status,
+            layout: reply.body.iter().map(|piece| piece.len() as u64).zip(reply.spans.iter().cloned()).collect(),
             sent: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             broken: AtomicBool::new(false),
@@ -51,6 +59,18 @@ impl Exchange {
     /// Bytes of the body that were handed to the connection.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
+    }
+
+    /// What of a blob was sent, in the order in which it was.
+    pub fn parts(&self) -> Vec<Range<u64>> {
+        let mut left = self.sent();
+        let mut parts = Vec::new();
+        for (len, span) in &self.layout {
+            let now = left.min(*len);
+            left -= now;
+            parts.extend(span.as_ref().filter(|_| now > 0).map(|span| span.start..span.start + now));
+        }
+        parts
     }
 
     /// The client broke off the connection on which this was the last answer.
@@ -72,17 +92,20 @@ pub struct Counted {
     promised: u64,
     /// Bytes that will be sent before the connection breaks.
     allowed: u64,
+    /// Whether nothing comes after that, rather than a break.
+    hangs: bool,
     /// The pause before the break, in which the connection sends what it holds.
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Counted {
-    /// `pieces` in their order; with `cut`, the connection breaks after so many bytes.
-    pub fn new(exchange: Arc<Exchange>, pieces: Vec<Bytes>, cut: Option<u64>) -> Self {
-        let promised = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let allowed = cut.unwrap_or(promised).min(promised);
+    /// The body of `reply`: its pieces in their order, up to where it is cut or hangs.
+    pub fn new(exchange: Arc<Exchange>, reply: Reply) -> Self {
+        let all = reply.body.iter().map(|piece| piece.len() as u64).sum();
+        let allowed = reply.cut.or(reply.hang).unwrap_or(all).min(all);
+        let promised = reply.false_length.unwrap_or(all);
         exchange.ended.store(allowed == 0, Ordering::SeqCst);
-        Self { exchange, pieces: pieces.into(), promised, allowed, pause: None }
+        Self { exchange, pieces: reply.body.into(), promised, allowed, hangs: reply.hang.is_some(), pause: None }
     }
 
     fn next_piece(&mut self) -> Option<Bytes> {
@@ -110,6 +133,9 @@ impl Body for Counted {
         }
         if self.promised == 0 {
             return Poll::Ready(None);
+        }
+        if self.hangs {
+            return Poll::Pending;
         }
         // hyper drops what it has buffered when a body fails, so it gets the time to flush first.
         let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(Duration::from_millis(30))));

@@ -52,12 +52,18 @@ const OF_THE_USER: [&str; 7] = [
 /// Runs `chunkify` with `arguments`, without the user's credentials and proxies.
 #[track_caller]
 pub fn chunkify<S: AsRef<OsStr>>(arguments: &[S]) -> Ran {
+    chunkify_with(arguments, None)
+}
+
+/// The same; what is learned about hosts is kept in a folder. Without one it is forgotten, since the next server on a port is another.
+#[track_caller]
+pub fn chunkify_with<S: AsRef<OsStr>>(arguments: &[S], memory: Option<&Path>) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chunkify"));
     command.args(arguments).env("NO_PROXY", "*").env("HOME", "/nonexistent").env("XDG_RUNTIME_DIR", "/nonexistent");
     for name in OF_THE_USER {
         command.env_remove(name);
     }
-    run(&mut command)
+    run(command.env("XDG_CACHE_HOME", memory.unwrap_or(Path::new("/dev/null"))))
 }
 
 /// Runs a command to its end.

@@ -51,6 +51,11 @@ impl Content {
         self.blobs.get(digest).cloned()
     }
 
+    /// The digests of all blobs.
+    pub fn all_blobs(&self) -> Vec<String> {
+        self.blobs.keys().cloned().collect()
+    }
+
     /// A manifest by tag or digest: its digest, media type and bytes.
     pub fn manifest(&self, repository: &str, reference: &str) -> Option<(String, String, Bytes)> {
         let repository = self.repositories.get(repository)?;

@@ -1,6 +1,7 @@
 //! Requests and replies of the in-process registry, as plain values.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use bytes::Bytes;
 use serde_json::json;
@@ -65,6 +66,12 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     /// The body in pieces.
     pub body: Vec<Bytes>,
+    /// What of a blob each piece is; `None` for what is none of it.
+    pub spans: Vec<Option<Range<u64>>>,
+    /// A Content-Length that is not the body's.
+    pub false_length: Option<u64>,
+    /// Where the body stops without an end, until the client goes away.
+    pub hang: Option<u64>,
     /// Where the connection breaks.
     pub cut: Option<u64>,
 }
@@ -72,7 +79,8 @@ pub struct Reply {
 impl Reply {
     /// An answer without a body.
     pub fn empty(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: Vec::new(), cut: None }
+        let (headers, body, spans) = Default::default();
+        Self { status, headers, body, spans, false_length: None, hang: None, cut: None }
     }
 
     /// An answer of plain text.
@@ -101,6 +109,15 @@ impl Reply {
     /// The same with more of a body.
     pub fn bytes(mut self, bytes: Bytes) -> Self {
         self.body.push(bytes);
+        self.spans.push(None);
+        self
+    }
+
+    /// The same with a part of a blob.
+    pub fn part(mut self, blob: &Bytes, range: &Range<u64>) -> Self {
+        let at = |offset: u64| usize::try_from(offset).expect("a blob is in memory");
+        self.body.push(blob.slice(at(range.start)..at(range.end)));
+        self.spans.push(Some(range.clone()));
         self
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read and write files")]
 
 pub mod answers;
+pub mod behind;
 pub mod blobs;
 pub mod body;
 pub mod command;

@@ -74,8 +74,8 @@ pub fn port_of_zot(log: &str) -> Option<u16> {
 }
 
 /// Whether a registry without secrets answers.
-fn answers(address: SocketAddr) -> bool {
-    http::get(address, "/v2/", None).is_ok_and(|answer| answer.status == 200)
+pub fn answers(address: SocketAddr) -> bool {
+    http::get(address, "/v2/", None).is_ok_and(|answer| answer.status < 500)
 }
 
 /// A tool that `make peers` builds.
@@ -123,11 +123,11 @@ pub fn running() -> SocketAddr {
 }
 
 /// Where `make peers` puts programs.
-fn peers_dir() -> PathBuf {
+pub fn peers_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target folder holds the temporary one").join("peers")
 }
 
-/// Starts `program serve CONFIG` and waits until its log tells the port and it answers.
+/// Starts `program serve CONFIG`.
 #[track_caller]
 pub fn start(
     program: &Path,
@@ -139,13 +139,24 @@ pub fn start(
     let work = tempfile::tempdir().expect("a temporary folder can be made");
     let config_file = work.path().join(config_name);
     std::fs::write(&config_file, config(work.path())).expect("the configuration can be written");
+    let mut command = Command::new(program);
+    command.arg("serve").arg(&config_file).env("OTEL_TRACES_EXPORTER", "none");
+    launch(command, work, port_in, answers)
+}
+
+/// Starts a server whose files are in `work`, and waits until its log tells the port and it answers.
+#[track_caller]
+pub fn launch(
+    mut command: Command,
+    work: tempfile::TempDir,
+    port_in: impl Fn(&str) -> Option<u16>,
+    answers: impl Fn(SocketAddr) -> bool,
+) -> Server {
+    let program = PathBuf::from(command.get_program());
     let log_file = work.path().join("log");
     let mut log = std::fs::File::create(&log_file).expect("the log can be written");
-    writeln!(log, "# {} serve {}", program.display(), config_file.display()).expect("the log can be written");
-    let child = Command::new(program)
-        .arg("serve")
-        .arg(&config_file)
-        .env("OTEL_TRACES_EXPORTER", "none")
+    writeln!(log, "# {command:?}").expect("the log can be written");
+    let child = command
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file has handles to spare"))
         .stderr(log)

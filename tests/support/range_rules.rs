@@ -18,8 +18,40 @@ pub enum Mode {
     S3,
     /// `crane registry` and Dragonfly: only the first range is seen.
     FirstOnly,
-    /// Quay with local storage and cold pull-through caches: `Range` is not read.
+    /// Quay with local storage: `Range` is not read.
     NoRanges,
+    /// Google's storage: several ranges are 400.
+    Gcs,
+    /// Fastly in front of Azure, as GHCR has it: several ranges are 501.
+    Fastly,
+    /// Varnish: several ranges are 416.
+    Varnish,
+    /// Spegel: several ranges are 404, as if the blob were not there.
+    Spegel,
+    /// Dragonfly before it was mended: 200, but only the first range in the body.
+    DragonflyOld,
+    /// CloudFront: ascending and disjoint ranges, else the whole; an unquoted `:` in the boundary.
+    CloudFront,
+    /// Apache: up to 200 ranges, else the whole.
+    Apache,
+    /// Alibaba's storage with several ranges switched on: up to 50, else 416.
+    Oss,
+    /// distribution 2.8 as pull-through cache: the first request for a blob gets the whole, and warms the cache even when it is dropped.
+    PullThrough2,
+    /// distribution 3 as pull-through cache: only an answer that was read to its end warms the cache.
+    PullThrough3,
+    /// nginx as cache: several ranges of a blob that is not in it get the whole, and the cache fills; a single one is answered.
+    NginxCache,
+    /// 416 to several ranges, announcing a body as long as the blob (distribution 2.8 does so).
+    LyingLength,
+    /// Parts of a multipart answer come in another order than asked.
+    Shuffled,
+    /// Multipart bodies with bare line feeds, lower-case headers and a preamble.
+    LineFeeds,
+    /// Every `Content-Range` names a size that the blob does not have.
+    WrongTotal,
+    /// A header of more than 1,000 bytes is 431.
+    SmallHeaders,
 }
 
 /// What a `Range` header gets.
@@ -31,6 +63,8 @@ pub enum Answer {
     One(Range<u64>),
     /// 206 `multipart/byteranges`.
     Several(Vec<Range<u64>>),
+    /// 200 with one span, which is a lie.
+    FalseWhole(Range<u64>),
     /// An error, with or without `Content-Range: bytes */size`.
     Refused {
         /// The status code.
@@ -48,10 +82,62 @@ pub fn answer(mode: Mode, header: &str, size: u64) -> Answer {
         Mode::Go => go(header, size),
         Mode::Zot2120 => zot_2_1_20(header, size),
         Mode::Zot2116 => zot_2_1_16(header, size),
-        Mode::S3 if header.contains(',') => Answer::Whole,
-        Mode::S3 => go(header, size),
         Mode::FirstOnly => first_only(header, size),
         Mode::NoRanges => Answer::Whole,
+        Mode::DragonflyOld => match first_only(header, size) {
+            Answer::One(range) => Answer::FalseWhole(range),
+            other => other,
+        },
+        Mode::CloudFront | Mode::Apache | Mode::Oss | Mode::SmallHeaders => limited(mode, header, size),
+        _ if header.contains(',') => several(mode, header, size),
+        _ => go(header, size),
+    }
+}
+
+/// What those answer to several ranges that know only one, and those that know more in their own way.
+fn several(mode: Mode, header: &str, size: u64) -> Answer {
+    let refused = |status, body| Answer::Refused { status, tells_size: false, body };
+    match mode {
+        Mode::S3 => Answer::Whole,
+        Mode::Gcs => refused(400, "<?xml version='1.0'?><Error><Code>InvalidArgument</Code></Error>"),
+        Mode::Fastly => refused(501, "Unsupported client range\n"),
+        Mode::Varnish => refused(416, ""),
+        Mode::Spegel => refused(404, ""),
+        Mode::LyingLength => refused(416, "invalid range\n"),
+        Mode::Shuffled => match go(header, size) {
+            Answer::Several(mut ranges) => {
+                ranges.reverse();
+                ranges.rotate_left(1);
+                Answer::Several(ranges)
+            }
+            other => other,
+        },
+        _ => go(header, size),
+    }
+}
+
+/// Those that answer several ranges within a limit.
+fn limited(mode: Mode, header: &str, size: u64) -> Answer {
+    let ranges = match go(header, size) {
+        Answer::Several(ranges) => ranges,
+        other => return other,
+    };
+    let ascending = ranges.windows(2).all(|pair| pair[0].end <= pair[1].start);
+    match mode {
+        Mode::CloudFront if !ascending => Answer::Whole,
+        Mode::Apache if ranges.len() > 200 => Answer::Whole,
+        Mode::Oss if ranges.len() > 50 => Answer::Refused { status: 416, tells_size: false, body: "" },
+        Mode::SmallHeaders if header.len() > 1000 => Answer::Refused { status: 431, tells_size: false, body: "" },
+        _ => Answer::Several(ranges),
+    }
+}
+
+/// What a cache answers to a request for a blob that it does not have; `None` where it does not matter.
+pub fn cold(mode: Mode, header: &str) -> Option<Answer> {
+    match mode {
+        Mode::PullThrough2 | Mode::PullThrough3 => Some(Answer::Whole),
+        Mode::NginxCache if header.contains(',') => Some(Answer::Whole),
+        _ => None,
     }
 }
 

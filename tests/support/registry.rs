@@ -2,13 +2,15 @@
 //!
 //! It shares no code with the product. It runs on a runtime and threads of its own, so tests use it like any other server, and ends when dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -20,6 +22,7 @@ use tokio::runtime::Runtime;
 use super::answers;
 use super::body::{Counted, Exchange};
 use super::content::Content;
+use super::layout::{self, Image};
 use super::message::{Asked, Reply};
 pub use super::range_rules::Mode;
 use super::watched::Watched;
@@ -31,8 +34,10 @@ pub struct Options {
     pub mode: Mode,
     /// Bearer tokens are asked for; anybody gets one, or only this user with this password.
     pub tokens: Option<Tokens>,
-    /// Blobs are answered with 307 to a second port whose addresses are signed and which refuses `Authorization`.
-    pub redirect: bool,
+    /// Blobs are redirected to a second port whose addresses are signed and which refuses `Authorization`.
+    pub redirect: Option<Redirect>,
+    /// Some requests are answered with 429.
+    pub busy: Option<Busy>,
     /// Every request is passed on to this server, and its answers are counted on their way.
     pub forward: Option<SocketAddr>,
 }
@@ -46,10 +51,28 @@ pub struct Tokens {
     pub uses: Option<u64>,
 }
 
+/// How blobs are redirected.
+#[derive(Clone, Copy, Debug)]
+pub struct Redirect {
+    /// 302, 307 or 308.
+    pub status: u16,
+    /// After so many uses an address is refused, as if its time were over.
+    pub uses: u64,
+}
+
+/// How often, and how, a registry is too busy.
+#[derive(Clone, Copy, Debug)]
+pub struct Busy {
+    /// Every n-th request.
+    pub every: u64,
+    /// The seconds of `Retry-After`, if it is there.
+    pub retry_after: Option<u32>,
+}
+
 impl Options {
     /// A plain registry with the rules of `mode`.
     pub fn new(mode: Mode) -> Self {
-        Self { mode, tokens: None, redirect: false, forward: None }
+        Self { mode, tokens: None, redirect: None, busy: None, forward: None }
     }
 }
 
@@ -60,6 +83,10 @@ pub enum Fault {
     WrongByte,
     /// The n-th blob body from now (the first is 0) ends in its middle.
     Truncate(usize),
+    /// Every n-th blob body ends in its middle, from now on.
+    TruncateEach(usize),
+    /// The n-th blob body stops in its middle and does not end.
+    Hang(usize),
 }
 
 /// A registry that serves until it is dropped.
@@ -86,6 +113,12 @@ pub struct State {
     pub bodies: AtomicUsize,
     /// Redirects given, for signatures that differ.
     pub signatures: AtomicU64,
+    /// Uses left of every signature given.
+    pub signed: Mutex<HashMap<String, u64>>,
+    /// Requests to the registry so far.
+    pub asked: AtomicU64,
+    /// Blobs that a cache has.
+    warm: Mutex<HashSet<String>>,
     exchanges: Mutex<Vec<Arc<Exchange>>>,
     /// Connections that are open.
     open: AtomicUsize,
@@ -119,6 +152,9 @@ impl Registry {
             tokens: Mutex::default(),
             bodies: AtomicUsize::new(0),
             signatures: AtomicU64::new(0),
+            signed: Mutex::default(),
+            asked: AtomicU64::new(0),
+            warm: Mutex::default(),
             exchanges: Mutex::default(),
             open: AtomicUsize::new(0),
         });
@@ -145,6 +181,25 @@ impl Registry {
     /// What it holds, to put things in or take a look.
     pub fn content(&self) -> std::sync::MutexGuard<'_, Content> {
         self.state.content.lock().expect("no handler panics")
+    }
+
+    /// Takes an image of a layout in, as if it had been pushed.
+    pub fn load(&self, repository: &str, dir: &Path, name: &str, tag: &str) {
+        let image = Image::read(dir, name);
+        let read = |digest: &str| Bytes::from(std::fs::read(layout::blob_path(dir, digest)).expect("a blob is there"));
+        let mut content = self.content();
+        let config = image.manifest["config"]["digest"].as_str().expect("a config").to_owned();
+        for digest in image.layers().into_iter().chain([config]) {
+            content.add_blob(repository, read(&digest));
+        }
+        let kind = image.manifest["mediaType"].as_str().expect("a type");
+        content.put_manifest(repository, tag, kind, read(&image.digest)).expect("all that it names is there");
+    }
+
+    /// Lets the caches have every blob.
+    pub fn warm_all(&self) {
+        let blobs = self.content().all_blobs();
+        blobs.iter().for_each(|digest| self.state.warm(digest));
     }
 
     /// Plays `fault` once.
@@ -178,6 +233,23 @@ impl Registry {
             count.abandoned_bytes += if exchange.abandoned() { exchange.sent() } else { 0 };
         }
         count
+    }
+}
+
+impl State {
+    /// Whether a cache has this blob.
+    pub fn is_warm(&self, digest: &str) -> bool {
+        self.warm.lock().expect("no handler panics").contains(digest) || self.was_read_whole(digest)
+    }
+
+    /// From now on a cache has this blob.
+    pub fn warm(&self, digest: &str) {
+        self.warm.lock().expect("no handler panics").insert(digest.to_owned());
+    }
+
+    fn was_read_whole(&self, digest: &str) -> bool {
+        let exchanges = self.exchanges.lock().expect("no handler panics");
+        exchanges.iter().any(|one| one.path.ends_with(digest) && one.status == 200 && !one.abandoned())
     }
 }
 
@@ -238,20 +310,12 @@ async fn handle(state: &Arc<State>, door: Door, request: Request<Incoming>) -> (
         }
         Err(_) => Reply::text(400, "the request's body ended too soon\n"),
     };
-    let header =
-        |name: &str| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let exchange = Arc::new(Exchange::new(
-        head.method.to_string(),
-        head.uri.path().to_owned(),
-        header("range"),
-        header("authorization").is_some(),
-        reply.status,
-    ));
+    let exchange = Arc::new(Exchange::new(&head, &reply));
     state.exchanges.lock().expect("no handler panics").push(exchange.clone());
     let mut response = Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    let body = Counted::new(exchange.clone(), reply.body, reply.cut);
+    let body = Counted::new(exchange.clone(), reply);
     (exchange, response.body(body).expect("the reply's headers are valid"))
 }

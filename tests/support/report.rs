@@ -15,6 +15,9 @@ pub struct Report {
     pub digest: String,
     /// What crossed the wire.
     pub wire: Wire,
+    /// What the plan said before anything of the layers' data came.
+    pub predicted_bytes: u64,
+    pub predicted_requests: u64,
     /// The layers, lowest first.
     pub layers: Vec<Layer>,
     /// Wall time.
@@ -91,6 +94,21 @@ impl Report {
         let report: Self = serde_json::from_slice(&text).expect("the report has the promised form");
         report.check();
         report
+    }
+
+    /// The bytes and requests that the report of a dry run predicts.
+    #[track_caller]
+    pub fn read_plan(path: &Path) -> (u64, u64) {
+        let text = std::fs::read(path).unwrap_or_else(|error| panic!("no report at {}: {error}", path.display()));
+        let plan: serde_json::Value = serde_json::from_slice(&text).expect("a report is JSON");
+        let number = |value: &serde_json::Value| value.as_u64().expect("a number");
+        let layers = plan["layers"].as_array().expect("layers");
+        for name in ["bytes", "requests"] {
+            let sum: u64 = layers.iter().map(|layer| number(&layer["predicted"][name])).sum();
+            assert!(sum <= number(&plan[format!("predicted_{name}")]), "{name}: {plan}");
+        }
+        assert_eq!(plan["dry_run"], true);
+        (number(&plan["predicted_bytes"]), number(&plan["predicted_requests"]))
     }
 
     #[track_caller]

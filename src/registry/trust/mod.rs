@@ -22,6 +22,10 @@ pub use certs::{CertificateError, CertificateFolders};
 pub use reach::Nearness;
 pub(super) use reach::TooNear;
 
+/// Bytes that may come on one HTTP/2 stream and connection before we answer. The defaults stop long lines at a few hundred megabits.
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
 /// The HTTP clients, one for each way of trusting.
 pub(super) struct Connections {
     plain_http: bool,
@@ -116,6 +120,8 @@ impl Connections {
             .user_agent(concat!("chunkify/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .connect_timeout(self.connect_timeout);
         let mut authorities = Vec::new();
         for folder in &trust.authorities {

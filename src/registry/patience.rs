@@ -1,0 +1,76 @@
+//! When to give a server up: bounded counts of what it may do wrong while one blob is fetched.
+
+use std::time::Duration;
+
+use super::Client;
+use super::error::{Place, RegistryError};
+use super::ranges::Outcome;
+
+/// An answer that brings less than this, and less than half of what was missing, counts against the server.
+const PROGRESS: u64 = 16 << 10;
+/// Answers that may bring so little, for one blob.
+const POOR_ANSWERS: u32 = 16;
+/// Complete answers in a row that may bring nothing at all.
+const EMPTY_ANSWERS: u32 = 2;
+/// Refusals of several ranges, for one blob, before no more than one is asked for whatever the host has proved. Stops a registry that
+/// redirects to a new host each time, which would have to prove itself anew for ever.
+const REFUSALS: u32 = 16;
+
+/// What a server has done wrong so far.
+#[derive(Default)]
+pub(super) struct Patience {
+    /// Answers that brought too little.
+    poor: u32,
+    /// Complete answers in a row that brought nothing.
+    empty: u32,
+    /// Connections in a row that broke before they brought anything.
+    broken: u32,
+    /// Refusals of several ranges.
+    refused: u32,
+}
+
+impl Patience {
+    /// Whether to ask for no more than one range at a time.
+    pub(super) fn is_wary(&self) -> bool {
+        self.refused >= REFUSALS
+    }
+
+    /// The pause before the next request.
+    pub(super) fn pause(&self, client: &Client) -> Duration {
+        if self.broken == 0 { Duration::ZERO } else { client.http.pause(self.broken) }
+    }
+
+    /// Counts what was too little, and gives up when there was too much of that.
+    pub(super) fn judge(
+        &mut self,
+        outcome: Outcome,
+        attempts: u32,
+        place: impl Fn() -> Place,
+    ) -> Result<(), RegistryError> {
+        let left: u64 = outcome.left.iter().map(|span| span.len()).sum();
+        let came = outcome.missing - left;
+        self.refused += u32::from(outcome.refused);
+        if left == 0 || outcome.refused {
+            (self.empty, self.broken) = (0, 0);
+            return Ok(());
+        }
+        let broken = outcome.fault.as_ref().is_some_and(RegistryError::is_transient);
+        let poor = came < PROGRESS && came < outcome.missing / 2;
+        // A server that lets us wait each time, and gives a little each time, would go on for ever.
+        let waited = matches!(outcome.fault, Some(RegistryError::Slow { .. } | RegistryError::Stalled { .. }));
+        match (came, broken) {
+            (0, true) => self.broken += 1,
+            (_, true) if waited && poor => self.broken += 1,
+            (0, false) => self.empty += 1,
+            _ => (self.empty, self.broken) = (0, 0),
+        }
+        self.poor += u32::from(poor);
+        if self.empty >= EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > POOR_ANSWERS {
+            let tried = self.broken.max(1);
+            return Err(outcome
+                .fault
+                .map_or_else(|| RegistryError::NoProgress { place: place() }, |fault| fault.after(tried)));
+        }
+        Ok(())
+    }
+}
