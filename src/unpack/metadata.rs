@@ -77,8 +77,7 @@ impl<'a> Attributes<'a> {
             last_access: timespec(entry.atime.unwrap_or(entry.mtime)),
             last_modification: timespec(entry.mtime),
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::as_conversions, reason = "masked")]
-        let mode = (entry.mode & 0o7777) as u32;
+        let mode = u32::try_from(entry.mode & 0o7777).unwrap_or(0);
         Ok(Self { owner, mode, times, xattrs })
     }
 
