@@ -4,7 +4,7 @@ use crate::limits;
 use crate::tar::path;
 
 /// A path from the root file system's own folder: clean, without a slash in front, empty for the folder itself. It has no `..`, but its
-/// elements may be symlinks, so only [`super::tree::Tree`] knows where it leads.
+/// elements may be symlinks, so only the tree that it is looked up in knows where it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inside(Vec<u8>);
 
