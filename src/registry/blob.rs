@@ -7,11 +7,12 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 
 use super::Client;
+use super::answer::Answer;
 use super::content_range::ContentRange;
 use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::host::TOP;
-use super::http::{Answer, Ask};
+use super::http::Ask;
 use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
 use super::reference::Repository;
 use super::token::Scope;

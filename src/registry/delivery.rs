@@ -2,11 +2,11 @@
 
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE};
 
+use super::answer::Answer;
 use super::content_range::ContentRange;
 use super::coverage::Coverage;
 use super::error::{Fault, RegistryError};
 use super::host::Trial;
-use super::http::Answer;
 use super::multipart::{Event, Multipart, MultipartError};
 use super::ranges::Fetch;
 use crate::ledger::Cause;

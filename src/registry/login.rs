@@ -3,10 +3,11 @@
 use reqwest::Method;
 
 use super::Client;
+use super::answer::Answer;
 use super::credentials::LoginKey;
 use super::endpoint::Endpoint;
 use super::error::RegistryError;
-use super::http::{Answer, Ask};
+use super::http::Ask;
 use super::token::Scope;
 use crate::ledger::Ledger;
 

@@ -12,6 +12,7 @@
 //! Every byte of every answer's body is counted twice: by the client as [`Wire`], and in the [`Ledger`](crate::ledger::Ledger) that the
 //! caller passes, by cause. The sums are the same. What the sink of [`Client::blob_spans`] receives is left to its owner to note.
 
+mod answer;
 mod blob;
 mod challenge;
 pub mod content_range;

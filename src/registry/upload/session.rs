@@ -11,8 +11,9 @@ use super::body::{FileBody, Progress};
 use super::{Manner, SMALLEST_PIECE, Upload};
 use crate::ledger::Ledger;
 use crate::registry::Client;
+use crate::registry::answer::Answer;
 use crate::registry::error::{Fault, Place, RegistryError};
-use crate::registry::http::{Answer, Ask};
+use crate::registry::http::Ask;
 use crate::registry::token::Scope;
 
 /// How often it is looked whether bytes still go out.
