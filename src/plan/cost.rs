@@ -16,9 +16,9 @@ use super::requests::Form;
 #[serde(rename_all = "snake_case")]
 pub enum Prefer {
     /// Bytes: a gap is fetched only where a range or a request weighs more than it. The same pull always costs the same.
+    #[default]
     Bytes,
     /// Time: a gap is fetched also where waiting for another answer takes longer than the gap.
-    #[default]
     Time,
 }
 
