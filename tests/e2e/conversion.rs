@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use chunkify::encode::{Recipe, Settings};
+use serde_json::{Value, json};
+
 use crate::scenario::{MADE, REAL, Story};
 use crate::support::command::{chunkify, zstd_decompressed};
 use crate::support::content::digest_of;
@@ -67,6 +70,55 @@ fn what_is_unknown_survives() {
     for key in ["annotations", "x-unknown"] {
         assert_eq!(before.manifest[key], after.manifest[key], "{key}");
     }
+}
+
+/// What `convert --json` says, line by line.
+fn events(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).expect("each line is an object")).collect()
+}
+
+#[test]
+fn programs_are_told_of_every_layer_and_of_what_made_it() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let (source, target) = (&layout::pair()[0], place(work.path(), "old"));
+    let told = events(&chunkify(&["convert", source, &target, "--json"]).ok().stdout);
+    let image = Image::read(work.path(), "old");
+    let of = |event: &str| told.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    assert_eq!(of("planned")[0]["layers"], 2);
+    assert_eq!((of("layer").len(), of("layer_done").len()), (2, 2));
+    assert!(of("progress").iter().all(|line| line["tar_bytes"].as_u64() > Some(0)), "{told:?}");
+    let last = told.last().expect("there are events");
+    assert_eq!((&last["event"], &last["digest"]), (&json!("done"), &json!(image.digest)));
+    for (layer, digest) in image.manifest["layers"].as_array().expect("layers").iter().zip(image.layers()) {
+        let done = of("layer_done").into_iter().find(|line| line["new_digest"] == *digest).expect("it was told of");
+        assert_eq!(
+            (&done["form"], &done["from"], &done["new_size"]),
+            (&json!("zstd:chunked"), &json!("encoded"), &layer["size"])
+        );
+        let words = layer["annotations"]["io.github.chunkify.encoder"].as_str().expect("what made it is noted");
+        let (about, recipe) = words.split_once(' ').expect("a digest, and words");
+        assert_eq!((about, recipe.parse()), (digest.as_str(), Ok(Recipe::of(&Settings::default()))));
+    }
+    let again = events(&chunkify(&["convert", source, &target, "--json"]).ok().stdout);
+    let from: Vec<_> = again.iter().filter(|line| line["event"] == "layer_done").map(|line| &line["from"]).collect();
+    assert_eq!(from, ["remembered", "remembered"]);
+    assert_eq!(Image::read(work.path(), "old").digest, image.digest);
+}
+
+#[test]
+fn of_many_layers_the_one_that_failed_is_named() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let (source, target) = (work.path().join("in"), work.path().join("out"));
+    let tars: Vec<Vec<u8>> = (0..9).map(|number| made::one_file(&format!("file-{number}"), 400_000 + number)).collect();
+    layout::write_image(&source, "right", &tars, Form::Tar);
+    let mut diff_ids = Image::read(&source, "right").diff_ids();
+    diff_ids[6] = digest_of(b"another tar");
+    layout::write_lying_image(&source, "lie", &tars, &diff_ids);
+    let refused = chunkify(&["convert", &place(&source, "lie"), &place(&target, "lie")]).refused();
+    assert!(refused.stderr.contains("layer 7 of 9"), "{}", refused.stderr);
+    assert!(layout::names(&target).is_empty(), "nothing has the name");
+    chunkify(&["convert", &place(&source, "right"), &place(&target, "right")]).ok();
+    layout::check_blobs(&target);
 }
 
 #[test]

@@ -47,6 +47,13 @@ fn app(new: bool) -> Vec<u8> {
     tar.finish()
 }
 
+/// A layer of one file.
+pub fn one_file(name: &str, len: usize) -> Vec<u8> {
+    let mut tar = Tar::new();
+    tar.file(name, &noise(len as u64, len));
+    tar.finish()
+}
+
 /// `len` bytes that do not compress, always the same for a seed.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
