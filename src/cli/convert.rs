@@ -52,10 +52,10 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     };
     let (root, layers, took) = (&converted.root.digest, &converted.layers, started.elapsed().as_secs_f64());
     if args.json {
-        println!("{}", report::conversion_done(root, &image, layers, took));
+        say!("{}", report::conversion_done(root, &image, layers, took));
     } else {
-        println!("{root}  {image}");
-        print!("{}", report::converted(layers, took));
+        say!("{root}  {image}");
+        show!("{}", report::converted(layers, took));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,6 @@
 //! How far a conversion is: a bar on a terminal, lines of JSON for programs.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -96,7 +95,6 @@ pub fn json() -> impl Fn(Event) + Send + Sync {
                 _ => told.insert(*digest, now),
             };
         }
-        // Whoever closed the pipe wants no more lines; the conversion goes on.
-        let _ = writeln!(std::io::stdout(), "{}", report::conversion_event(&event));
+        say!("{}", report::conversion_event(&event));
     }
 }

@@ -58,17 +58,17 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
                 only(&mut image, layer)?;
             }
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&image)?);
+                say!("{}", serde_json::to_string_pretty(&image)?);
             } else {
-                print!("{}", report::image(&image));
+                show!("{}", report::image(&image));
             }
         }
         What::File(file) => {
             let layer = inspect::blob_file(&file)?;
             if args.json {
-                println!("{}", serde_json::to_string_pretty(&layer)?);
+                say!("{}", serde_json::to_string_pretty(&layer)?);
             } else {
-                print!("{}", report::layer(&layer));
+                show!("{}", report::layer(&layer));
             }
         }
     }

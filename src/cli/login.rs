@@ -38,9 +38,9 @@ pub async fn login(args: LoginArgs) -> anyhow::Result<ExitCode> {
     let login = Client::new(options)?.login(key).await.with_context(|| format!("not logged in to {key}"))?;
     let place = store.keep(key, &username, &password).await?;
     match login {
-        Login::Taken => println!("logged in to {key} as {username}; kept in {place}"),
+        Login::Taken => say!("logged in to {key} as {username}; kept in {place}"),
         Login::NotAsked => {
-            println!("{key} asks nobody for credentials, so these were not checked; kept in {place} for {username}")
+            say!("{key} asks nobody for credentials, so these were not checked; kept in {place} for {username}")
         }
     }
     io::stdout().flush()?;
@@ -54,8 +54,8 @@ async fn get_login(args: &LoginArgs) -> anyhow::Result<ExitCode> {
     let keychain = Keychain::of_user(&env, authfile, registries.credential_sources())?;
     let key = &args.registry;
     match keychain.find(key.repo()).await? {
-        Some(Credentials::Basic { username, .. }) => println!("{username}"),
-        Some(_) => println!("<token>"),
+        Some(Credentials::Basic { username, .. }) => say!("{username}"),
+        Some(_) => say!("<token>"),
         None => bail!("not logged in to {key}"),
     }
     Ok(ExitCode::SUCCESS)
@@ -65,17 +65,17 @@ pub async fn logout(args: LogoutArgs) -> anyhow::Result<ExitCode> {
     let store = store(args.authfile, args.compat_auth_file, &Registries::of_user(&env)?);
     let Some(key) = args.registry else {
         let some = store.forget_all()?;
-        println!("{}", if some { "logged out of all registries" } else { "there was no login" });
+        say!("{}", if some { "logged out of all registries" } else { "there was no login" });
         return Ok(ExitCode::SUCCESS);
     };
     if !store.forget(&key).await? {
         bail!("not logged in to {key}");
     }
-    println!("logged out of {key}");
+    say!("logged out of {key}");
     // What is left elsewhere still logs one in.
     let keychain = Keychain::of_user(&env, None, Vec::new())?;
     if matches!(keychain.find(key.repo()).await, Ok(Some(_))) {
-        println!("another file or helper still has a login for {key}");
+        say!("another file or helper still has a login for {key}");
     }
     Ok(ExitCode::SUCCESS)
 }

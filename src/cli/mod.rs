@@ -1,5 +1,15 @@
 //! The command line: words in, runs, words out. The only place that knows `anyhow`.
 
+/// A line on standard output.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::cli::tell(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+/// Words on standard output that end their lines themselves.
+macro_rules! show {
+    ($($words:tt)*) => { $crate::cli::tell(format_args!($($words)*)) };
+}
+
 mod args;
 mod client;
 mod convert;
@@ -18,6 +28,8 @@ mod unpack;
 mod verify;
 mod version;
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -31,6 +43,18 @@ use client::client;
 
 /// Exit code when a pull would cost, or has cost, more than `--max-wire-bytes`.
 pub const OVER_BUDGET: u8 = 3;
+
+/// Writes to standard output. Whoever closed the pipe wants no more words, and what was begun goes on; words that get lost otherwise, on a
+/// full disk for example, end the program.
+fn tell(words: fmt::Arguments<'_>) {
+    match io::stdout().write_fmt(words) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("chunkify: cannot write to standard output: {error}");
+            std::process::exit(1);
+        }
+        _ => {}
+    }
+}
 
 /// Runs the command that the arguments say.
 pub fn main() -> ExitCode {

@@ -55,8 +55,8 @@ pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn say(pulled: &Pulled, file: Option<&Path>) -> anyhow::Result<()> {
-    println!("{}  docker://{}", pulled.digest, pulled.reference);
-    print!("{}", report::pulled(pulled));
+    say!("{}  docker://{}", pulled.digest, pulled.reference);
+    show!("{}", report::pulled(pulled));
     let Some(file) = file else { return Ok(()) };
     let json = serde_json::to_vec_pretty(pulled)?;
     std::fs::write(file, json).with_context(|| format!("cannot write the report to {}", file.display()))

@@ -46,8 +46,8 @@ pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     watch.abort();
     bar.finish_and_clear();
     let pushed = pushed?;
-    println!("{}  docker://{reference}", root.digest);
-    println!(
+    say!("{}  docker://{reference}", root.digest);
+    say!(
         "{} in {} blobs uploaded, {} in {} were there or mounted, {}",
         report::bytes(pushed.uploaded_bytes),
         pushed.uploaded,

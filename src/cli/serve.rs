@@ -15,9 +15,9 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let listener = listener.with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let names: Vec<String> = layout.images()?.into_iter().filter_map(|image| image.name).collect();
-    println!("serving {} on http://{address} until Ctrl-C", args.dir.display());
+    say!("serving {} on http://{address} until Ctrl-C", args.dir.display());
     for name in names {
-        println!("  {}", example(&address.to_string(), &name));
+        say!("  {}", example(&address.to_string(), &name));
     }
     serve::serve(layout, listener, Options { public: args.public, ..Options::default() }).await?;
     Ok(ExitCode::SUCCESS)

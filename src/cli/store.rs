@@ -37,16 +37,16 @@ async fn look<T: Serialize + Send + 'static>(
 
 fn say<T: Serialize>(what: &T, json: bool, words: impl FnOnce(&T) -> String) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(what)?)
+        say!("{}", serde_json::to_string_pretty(what)?)
     } else {
-        print!("{}", words(what))
+        show!("{}", words(what))
     }
     Ok(())
 }
 
 fn rm(args: &RmArgs) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&args.store)?;
-    print!("{}", report::removed(&housekeeping::remove(&layout, &args.names)?));
+    show!("{}", report::removed(&housekeeping::remove(&layout, &args.names)?));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,7 +90,7 @@ async fn verify(args: StoreVerifyArgs) -> anyhow::Result<ExitCode> {
             let client = super::client(&args.registry)?;
             let tell = |one: &Mended| {
                 if !args.json {
-                    print!("{}", report::mended(one));
+                    show!("{}", report::mended(one));
                 }
                 mended.push(one.clone());
             };

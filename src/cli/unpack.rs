@@ -27,8 +27,8 @@ pub async fn run(args: UnpackArgs) -> anyhow::Result<ExitCode> {
     let outcome = unpacked(&source, &args, &options).await;
     let outcome = outcome.with_context(|| format!("{} was not unpacked", args.source))?;
     let digest = outcome.digest.map(|digest| digest.to_string()).unwrap_or_default();
-    println!("{digest}  {}", args.dir.display());
-    print!("{}", report::unpacked(&outcome, started.elapsed().as_secs_f64()));
+    say!("{digest}  {}", args.dir.display());
+    show!("{}", report::unpacked(&outcome, started.elapsed().as_secs_f64()));
     Ok(ExitCode::SUCCESS)
 }
 

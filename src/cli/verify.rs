@@ -17,7 +17,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         What::Image(location) => {
             let client = super::client(&args.registry)?;
             let verified = verify::image(&Source::open(&location, &client)?).await?;
-            println!(
+            say!(
                 "{location} is whole: {} manifests, {} layers ({} zstd:chunked, {} frames), {}",
                 verified.manifests,
                 verified.layers,
@@ -30,7 +30,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             let name = || args.what.clone();
             let (annotations, _) = claims::self_described(&file)?.with_context(name)?;
             let map = verify::chunked(&file, &annotations, args.diff_id).with_context(name)?;
-            println!(
+            say!(
                 "{} is whole: {} entries, {} frames, {} of tar{}",
                 args.what,
                 report::thousands(map.entries),

@@ -1,6 +1,7 @@
 //! Conversion, looked at from outside: with plain zstd, with a digest made elsewhere, and with another number of threads.
 
 use std::path::Path;
+use std::process::Command;
 
 use chunkify::encode::{Recipe, Settings};
 use serde_json::{Value, json};
@@ -136,6 +137,20 @@ fn a_layer_that_is_not_what_the_config_says_is_refused() {
         assert!(refused.stderr.contains(&digest[7..19]), "both digests are named, {digest} too: {}", refused.stderr);
     }
     assert!(layout::names(&target).is_empty(), "nothing has the name");
+}
+
+#[test]
+fn whoever_closes_the_pipe_ends_nothing() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let (image, target) = (&layout::pair()[0], place(work.path(), "old"));
+    for arguments in [&["inspect", image, "--json"][..], &["convert", image, &target, "--json"], &["inspect", &target]]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be made");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chunkify"));
+        let ended = command.args(arguments).stdout(writer).output().expect("it starts");
+        assert!(ended.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
 }
 
 #[test]
