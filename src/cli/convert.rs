@@ -29,7 +29,7 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let options = Options {
         work: LayerWork { settings, force: args.force, strict: args.strict },
         platforms: args.platform,
-        threads: args.threads.map_or_else(all_processors, usize::from),
+        threads: args.threads.map_or_else(Pool::processors, usize::from),
         memory: Pool::MEMORY,
     };
     let watch: Report = if args.json { Arc::new(json()) } else { Bar::start() };
@@ -58,10 +58,6 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
         show!("{}", report::converted(layers, took));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn all_processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The name in a layout when none is given: the source's tag.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::digest;
+use crate::encode::Pool;
 use crate::zstd::codec;
 
 /// The version, the zstd library that shapes the frames, and how digests are computed here.
@@ -13,9 +14,8 @@ pub fn long() -> &'static str {
         } else {
             "in software: this processor has no instructions for it"
         };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let version = env!("CARGO_PKG_VERSION");
-        format!("{version}\nzstd {}\nSHA-256 {sha256}\n{threads} processors", codec::library_version())
+        let (version, processors) = (env!("CARGO_PKG_VERSION"), Pool::processors());
+        format!("{version}\nzstd {}\nSHA-256 {sha256}\n{processors} processors", codec::library_version())
     });
     &TEXT
 }

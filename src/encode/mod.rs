@@ -160,13 +160,18 @@ pub fn encode(
 impl Default for Pool {
     /// All processors, and 48 MiB.
     fn default() -> Self {
-        Self::new(thread::available_parallelism().map_or(1, usize::from), Self::MEMORY)
+        Self::new(Self::processors(), Self::MEMORY)
     }
 }
 
 impl Pool {
     /// What waits for compression or for its turn to be written, at most and uncompressed, unless said otherwise: 48 MiB.
     pub const MEMORY: usize = 48 << 20;
+
+    /// The processors that this process may use: as many threads compress unless said otherwise.
+    pub fn processors() -> usize {
+        thread::available_parallelism().map_or(1, usize::from)
+    }
 
     /// Encodes the tar that `source` gives into `out`. Several threads may do so at once, each with a layer of its own.
     ///

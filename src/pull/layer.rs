@@ -155,13 +155,8 @@ pub async fn second_look(
         LayerPlan::Whole { partial, rest, cold: true, .. } => {
             tokio::time::sleep(COLD_PAUSE).await;
             tracing::info!("{} came whole, and is asked for in part once more", layer.digest);
-            let mut plan = look(place, layer, partial, rest, ledger).await?;
-            let local = place.local.clone();
-            let looked_up = tokio::task::spawn_blocking(move || {
-                look_up(std::iter::once(&mut plan), &local);
-                plan
-            });
-            looked_up.await.map_err(PlanFailure::Worker)
+            let plan = look(place, layer, partial, rest, ledger).await?;
+            look_up_one(plan, &place.local).await.map_err(PlanFailure::Worker)
         }
         other => Ok(other),
     }
@@ -229,6 +224,19 @@ pub fn look_up<'a>(plans: impl Iterator<Item = &'a mut LayerPlan>, local: &Local
     for tiled in tiled {
         tiled.plan = missing::plan(&tiled.map, &tiled.known);
     }
+}
+
+/// [`look_up`] for one layer, on a thread that may wait for the disk.
+///
+/// # Errors
+/// When that thread died.
+pub async fn look_up_one(mut plan: LayerPlan, local: &Arc<LocalFrames>) -> Result<LayerPlan, tokio::task::JoinError> {
+    let local = local.clone();
+    let work = move || {
+        look_up(std::iter::once(&mut plan), &local);
+        plan
+    };
+    tokio::task::spawn_blocking(work).await
 }
 
 /// Why a layer's own words rule a partial pull out.

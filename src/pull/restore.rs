@@ -32,15 +32,10 @@ pub async fn restore(
         Ok::<_, PullError>((local, partial))
     });
     let (local, partial) = gathered.await.map_err(PullError::Worker)??;
-    let local = Arc::new(local);
-    let place = Place { client: client.clone(), repo: repo.clone(), layout: layout.clone(), local: local.clone() };
+    let place = Place { client: client.clone(), repo: repo.clone(), layout: layout.clone(), local: Arc::new(local) };
     let ledger = Arc::new(Ledger::new());
-    let mut plan = layer::survey(&place, blob, partial, &ledger).await.map_err(no_plan)?;
-    let looked_up = tokio::task::spawn_blocking(move || {
-        layer::look_up(std::iter::once(&mut plan), &local);
-        plan
-    });
-    let plan = looked_up.await.map_err(PullError::Worker)?;
+    let plan = layer::survey(&place, blob, partial, &ledger).await.map_err(no_plan)?;
+    let plan = layer::look_up_one(plan, &place.local).await.map_err(PullError::Worker)?;
     let predicted = Predicted::new(&ledger, plan.predict(&place, blob).await?);
     let arrived = assemble::run(&place, blob, plan, &ledger, &|_| {}).await;
     let arrived = arrived.map_err(|source| PullError::Layer { number: 1, of: 1, digest, source })?;
