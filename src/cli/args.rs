@@ -214,8 +214,9 @@ pub struct PullArgs {
     /// Fail when more bytes than this would cross the wire (exit code 3)
     #[arg(long, value_name = "N")]
     pub max_wire_bytes: Option<u64>,
-    /// What to save where bytes and time cannot both be saved: bytes (a metered line) or time
-    #[arg(long, value_name = "bytes|time", default_value = Prefer::default().label(), value_parser = prefer)]
+    /// What to save where bytes and time cannot both be saved: bytes (a metered line, a budget), time, or bytes as long as the
+    /// whole layer would not come faster (auto)
+    #[arg(long, value_name = "auto|bytes|time", default_value = Prefer::default().label(), value_parser = prefer)]
     pub prefer: Prefer,
     /// Write the ledger as JSON
     #[arg(long, value_name = "FILE")]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use crate::image::PlatformFilter;
+use crate::plan::cost::Prefer;
 use crate::pull::{self, Event, Options, PullError, Pulled};
 use crate::report;
 use crate::store::Layout;
@@ -18,7 +19,12 @@ use super::args::PullArgs;
 use super::progress;
 
 pub async fn run(args: PullArgs) -> anyhow::Result<ExitCode> {
-    let client = super::client::client_that(&args.registry, args.prefer)?;
+    // A budget asks for the fewest bytes.
+    let prefer = match args.prefer {
+        Prefer::Auto if args.max_wire_bytes.is_some() => Prefer::Bytes,
+        prefer => prefer,
+    };
+    let client = super::client::client_that(&args.registry, prefer)?;
     let mut layout = Layout::open_or_create(&args.store)?;
     if args.discard_unfinished {
         layout = layout.discarding_unfinished();

@@ -63,7 +63,7 @@ impl LayerPlan {
             Self::Tiled(tiled) => &tiled.plan.missing[..],
             Self::Whole { rest, .. } => &[*rest][..],
         };
-        place.client.predict(&place.repo, layer.digest, spans).await
+        place.client.predict(&place.repo, layer.digest, layer.size, spans).await
     }
 }
 

@@ -13,7 +13,7 @@ use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::host::TOP;
 use super::http::Ask;
-use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
+use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request, need};
 use super::reference::Repository;
 use super::token::Scope;
 use crate::digest::Digest;
@@ -128,18 +128,18 @@ impl Client {
         &self,
         repo: &Repository,
         digest: Digest,
+        size: u64,
         missing: &[Span],
     ) -> Result<Prediction, RegistryError> {
         let url = self.blob_url(&self.target(repo).await?, digest)?;
         let host = self.http.hosts.expected(&url);
         // Of hosts that are not known, registries mostly answer several ranges, and the stores that they redirect to mostly do not.
         let unknown = if Arc::ptr_eq(&host, &self.http.hosts.of(&url)) { TOP } else { 1 };
-        let (line, options) = (host.line(), &self.http.options);
-        let form = Form {
-            max_bytes: bytes_per_request(missing, options.requests_in_flight),
-            ..line.form(host.expected_ranges(unknown), options.prefer, options.requests_in_flight)
-        };
-        Ok(Prediction::of(&shape(missing, form), line.range_cost()))
+        let (line, in_flight) = (host.line(), self.http.options.requests_in_flight);
+        let ranges = host.expected_ranges(unknown);
+        let prefer = line.preference(self.http.options.prefer, need(size, missing), ranges, in_flight);
+        let form = Form { max_bytes: bytes_per_request(missing, in_flight), ..line.form(ranges, prefer, in_flight) };
+        Ok(Prediction::of(&shape(missing, form), line.part_bytes()))
     }
 
     /// Whether the repository has a blob with this digest.

@@ -113,6 +113,7 @@ impl<'a> Delivery<'a> {
             let framing = (chunk.len() - data_bytes) as u64;
             self.framing += framing;
             self.fetch.ledger.add(Cause::Framing, framing);
+            answer.host.pace().parts(self.parts - before);
             if before == 0 && self.parts > 0 {
                 answer.host.proved(self.ranges);
                 // Whoever waits need not wait for the rest of the body.

@@ -55,6 +55,8 @@ struct Record {
     bytes_per_second: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part_us: Option<u64>,
 }
 
 impl Memory {
@@ -91,6 +93,7 @@ impl Record {
             round_trip_us: line.round_trip.map(micros),
             bytes_per_second: line.bytes_per_second,
             part_bytes: line.part_bytes,
+            part_us: line.part_time.map(micros),
         }
     }
 
@@ -110,6 +113,7 @@ impl Record {
             round_trip: self.round_trip_us.map(|micros| Duration::from_micros(micros.min(60_000_000))),
             bytes_per_second: self.bytes_per_second.filter(|&rate| rate > 0),
             part_bytes: self.part_bytes.filter(|bytes| (1..=limits::PART_HEADER as u64).contains(bytes)),
+            part_time: self.part_us.map(|micros| Duration::from_micros(micros.min(60_000_000))),
         };
         let ranges = self.ranges.map(|ranges| ranges.clamp(1, TOP)).filter(|&ranges| ranges > 1 || refusals);
         Learned { ranges, ceiling: self.ceiling.filter(|_| refusals), line }
@@ -170,6 +174,7 @@ mod tests {
             round_trip: Some(Duration::from_millis(20)),
             bytes_per_second: Some(1_000_000),
             part_bytes: Some(171),
+            part_time: Some(Duration::from_micros(340)),
         };
         Learned { ranges: Some(ranges), ceiling: Some(ranges), line }
     }

@@ -19,6 +19,7 @@ use super::patience::Patience;
 use super::todo::Todo;
 use super::token::Scope;
 use crate::ledger::{Cause, Ledger};
+use crate::plan::cost::Need;
 use crate::plan::requests::{Form, Request};
 use crate::span::Span;
 
@@ -55,6 +56,14 @@ pub(super) struct Fetch<'a> {
     pub(super) cause: Option<Cause>,
 }
 
+/// How much a transfer is.
+#[derive(Clone, Copy)]
+struct Size {
+    /// Missing bytes that one request asks for.
+    each: u64,
+    need: Need,
+}
+
 /// What became of one request.
 pub(super) struct Outcome {
     /// Missing bytes that did not come.
@@ -71,6 +80,11 @@ pub(super) struct Outcome {
 pub(super) fn bytes_per_request(missing: &[Span], in_flight: usize) -> u64 {
     let total: u64 = missing.iter().map(|span| span.len()).sum();
     (total / in_flight.max(1) as u64).clamp(LEAST_PER_REQUEST, MOST_PER_REQUEST)
+}
+
+/// What `missing` of a blob of `size` bytes comes to.
+pub(super) fn need(size: u64, missing: &[Span]) -> Need {
+    Need { size, missing: missing.iter().map(|span| span.len()).sum(), spans: missing.len() as u64 }
 }
 
 impl<'a> Fetch<'a> {
@@ -97,12 +111,13 @@ impl<'a> Fetch<'a> {
         );
         let width = self.client.http.options.requests_in_flight.max(1);
         let each = if self.cause.is_some() { u64::MAX } else { bytes_per_request(missing, width) };
+        let size = Size { each, need: need(self.blob.size, missing) };
         let mut todo = Todo::new(missing);
         let mut running = FuturesUnordered::new();
         let mut patience = Patience::default();
         loop {
             while running.len() < width {
-                let Some((request, trial)) = self.next(&mut todo, each, patience.is_wary()) else { break };
+                let Some((request, trial)) = self.next(&mut todo, size, patience.is_wary()) else { break };
                 running.push(self.one(request, trial, patience.pause(self.client)));
             }
             if running.is_empty() {
@@ -127,10 +142,14 @@ impl<'a> Fetch<'a> {
     }
 
     /// The next request and its trial; `None` when there is nothing to do, or nothing until a trial ends.
-    fn next(&self, todo: &mut Todo, each: u64, wary: bool) -> Option<(Request, Option<Trial>)> {
+    fn next(&self, todo: &mut Todo, size: Size, wary: bool) -> Option<(Request, Option<Trial>)> {
+        let Size { each, need } = size;
         let (host, options) = (self.host(), &self.client.http.options);
-        let line = host.line();
-        let form = |ranges| Form { max_bytes: each, ..line.form(ranges, options.prefer, options.requests_in_flight) };
+        let (line, in_flight) = (host.line(), options.requests_in_flight);
+        let form = |ranges| {
+            let prefer = line.preference(options.prefer, need, ranges, in_flight);
+            Form { max_bytes: each, ..line.form(ranges, prefer, in_flight) }
+        };
         if self.cause.is_some() || wary || todo.is_one_span() {
             return Some((todo.next(form(1))?, None));
         }

@@ -142,7 +142,8 @@ impl<'a> Story<'a> {
         let (name, store) = (format!("docker://{}", self.name(tag)), self.store().display().to_string());
         let report = self.report_path().display().to_string();
         let _ = std::fs::remove_file(self.report_path());
-        let fixed = ["pull", &name, "--store", &store, "--report", &report];
+        // What is fetched must not depend on how fast the machine is.
+        let fixed = ["pull", &name, "--prefer", "bytes", "--store", &store, "--report", &report];
         self.run(&[&fixed[..], more].concat())
     }
 
