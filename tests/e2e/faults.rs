@@ -176,7 +176,6 @@ fn the_plan_is_told_and_held_against_what_happens() {
         let mut story = Story::new(&registry, "app");
         let memory = tempfile::tempdir().expect("a temporary folder can be made");
         story.memory = Some(memory.path().into());
-        story.arguments.extend(["--prefer".into(), "bytes".into()]);
         story.pull(&REAL, "old");
         // An update into another store teaches what the host can do.
         let mut learner = Story::new(&registry, "app");

@@ -113,7 +113,6 @@ fn play(case: &Case) -> Cost {
         registry.inject(fault);
     }
     let mut story = Story::new(&registry, "matrix/app");
-    story.arguments.extend(["--prefer".into(), "bytes".into()]);
     let mut last = None;
     for tag in ["old", "new"] {
         let mark = registry.log().len();
