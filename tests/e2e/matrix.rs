@@ -112,7 +112,7 @@ fn play(case: &Case) -> Cost {
     if let Some(fault) = case.fault {
         registry.inject(fault);
     }
-    let mut story = Story::new(&registry, "matrix/app");
+    let story = Story::new(&registry, "matrix/app");
     let mut last = None;
     for tag in ["old", "new"] {
         let mark = registry.log().len();
