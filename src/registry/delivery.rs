@@ -67,6 +67,10 @@ impl<'a> Delivery<'a> {
             answer.abandon(Cause::Wasted, self.fetch.ledger).await;
             return Err(fault);
         };
+        if self.ranges == 1 {
+            answer.host.single(true);
+            self.trial = None;
+        }
         let mut rest = Some(range.span);
         while let Some(chunk) = answer.chunk().await? {
             let len = rest.map_or(0, |rest| rest.len().min(chunk.len() as u64));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use rustls::AlertDescription;
+
 use super::credentials::CredentialsError;
 use super::multipart::MultipartError;
 use super::secrets::scrub;
@@ -65,6 +67,18 @@ pub enum RegistryError {
         /// The server as its folder would be called.
         host: String,
         /// What is wrong with the certificate.
+        source: reqwest::Error,
+    },
+    /// The server wants a certificate of the client, and was shown none, or none that it believes.
+    #[error(
+        "{place} talks only to clients whose certificate it believes; put yours into certs.d/{host}/client.cert, and its key into client.key beside it"
+    )]
+    Uncertified {
+        /// The request.
+        place: Place,
+        /// The server as its folder would be called.
+        host: String,
+        /// What it said.
         source: reqwest::Error,
     },
     /// A registry sends us to an address that is nearer than its own.
@@ -301,7 +315,7 @@ impl RegistryError {
     pub(super) fn is_silence(&self) -> bool {
         match self {
             Self::Transport { source, .. } => source.is_connect(),
-            Self::Stalled { .. } | Self::Untrusted { .. } => true,
+            Self::Stalled { .. } | Self::Untrusted { .. } | Self::Uncertified { .. } => true,
             _ => false,
         }
     }
@@ -311,11 +325,17 @@ impl RegistryError {
         if let Some(TooNear(near)) = cause(&source) {
             return Self::Near { place, near: *near };
         }
+        let host = place.authority().to_owned();
         match cause::<rustls::Error>(&source) {
-            Some(rustls::Error::InvalidCertificate(_)) => {
-                let host = place.authority().to_owned();
-                Self::Untrusted { place, host, source }
-            }
+            Some(rustls::Error::InvalidCertificate(_)) => Self::Untrusted { place, host, source },
+            // TLS 1.3 has a word for it, older versions complain of what they were shown.
+            Some(rustls::Error::AlertReceived(
+                AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnknownCA
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown,
+            )) => Self::Uncertified { place, host, source },
             _ => Self::Transport { place, attempts: 1, source },
         }
     }
@@ -361,7 +381,7 @@ impl RegistryError {
                 Some("the registry, or a proxy before it, has damaged the content")
             }
             // These end in their remedy.
-            Self::Unauthorized { .. } | Self::Untrusted { .. } | Self::Near { .. } => None,
+            Self::Unauthorized { .. } | Self::Untrusted { .. } | Self::Uncertified { .. } | Self::Near { .. } => None,
             Self::Mirrors { source, .. } => source.remedy(),
             Self::Status { .. }
             | Self::Registries(_)

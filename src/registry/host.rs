@@ -48,6 +48,8 @@ struct Ability {
     single: bool,
     /// A request that may prove more is on its way.
     trial: bool,
+    /// A range was answered with that range.
+    one: bool,
     /// Single ranges answered with the whole blob, in a row.
     refusals: u32,
 }
@@ -93,6 +95,7 @@ impl Host {
             proved: learned.ranges.filter(|&ranges| ranges > 1).unwrap_or(0),
             ceiling: learned.ceiling,
             single: learned.ranges == Some(1),
+            one: learned.ranges.is_some_and(|ranges| ranges > 1),
             ..Ability::default()
         };
         Self {
@@ -124,6 +127,18 @@ impl Host {
         }
     }
 
+    /// Whether a range was ever answered.
+    pub(super) fn answers_ranges(&self) -> bool {
+        lock(&self.ability).one
+    }
+
+    /// The right to find out whether one range is answered; `None` while another request does.
+    pub(super) fn probe(self: &Arc<Self>) -> Option<Trial> {
+        let mut ability = lock(&self.ability);
+        let free = !std::mem::replace(&mut ability.trial, true);
+        free.then(|| Trial(self.clone()))
+    }
+
     /// Waits until [`Self::turn`] may say something else than [`Turn::Wait`].
     pub(super) async fn settled(&self) {
         loop {
@@ -151,7 +166,7 @@ impl Host {
     pub(super) fn proved(&self, ranges: usize) {
         let mut ability = lock(&self.ability);
         ability.proved = ability.proved.max(ranges).max(FIRST);
-        ability.refusals = 0;
+        (ability.one, ability.refusals) = (true, 0);
     }
 
     /// A request of `ranges` ranges, more than one, was refused or not understood.
@@ -169,6 +184,7 @@ impl Host {
     /// A single range was answered with that range, or (`false`) with the whole blob.
     pub(super) fn single(&self, answered: bool) {
         let mut ability = lock(&self.ability);
+        ability.one |= answered;
         ability.refusals = if answered { 0 } else { ability.refusals.saturating_add(1) };
     }
 

@@ -64,10 +64,28 @@ struct Size {
     need: Need,
 }
 
+/// A request that may go out.
+struct Next {
+    request: Request,
+    /// Others wait to hear how it is answered.
+    trial: Option<Trial>,
+    /// The one span that is missing, where the request asks for its beginning and it is not known whether ranges are answered. A server
+    /// that sends the whole blob has then sent nothing in vain.
+    all: Option<Span>,
+}
+
+impl Next {
+    const fn of(request: Request) -> Self {
+        Self { request, trial: None, all: None }
+    }
+}
+
 /// What became of one request.
 pub(super) struct Outcome {
     /// Missing bytes that did not come.
     pub(super) left: Vec<Span>,
+    /// Whether the answer stands for all that was missing, rather than for what was asked for.
+    all: bool,
     /// Missing bytes that were asked for.
     pub(super) missing: u64,
     /// Whether the form was refused rather than the content.
@@ -117,8 +135,9 @@ impl<'a> Fetch<'a> {
         let mut patience = Patience::default();
         loop {
             while running.len() < width {
-                let Some((request, trial)) = self.next(&mut todo, size, patience.is_wary()) else { break };
-                running.push(self.one(request, trial, patience.pause(self.client)));
+                let first = running.is_empty();
+                let Some(next) = self.next(&mut todo, size, patience.is_wary(), first) else { break };
+                running.push(self.one(next, patience.pause(self.client)));
             }
             if running.is_empty() {
                 if todo.is_empty() {
@@ -135,14 +154,17 @@ impl<'a> Fetch<'a> {
             };
             let Some(outcome) = outcome else { continue };
             let outcome = outcome?;
-            let left = outcome.left.clone();
+            let (left, all) = (outcome.left.clone(), outcome.all);
             patience.judge(outcome, self.client.http.options.attempts, || self.place())?;
+            if all {
+                todo = Todo::new(&[]);
+            }
             todo.put_back(left);
         }
     }
 
-    /// The next request and its trial; `None` when there is nothing to do, or nothing until a trial ends.
-    fn next(&self, todo: &mut Todo, size: Size, wary: bool) -> Option<(Request, Option<Trial>)> {
+    /// The next request; `None` when there is nothing to do, or nothing until a trial ends.
+    fn next(&self, todo: &mut Todo, size: Size, wary: bool, first: bool) -> Option<Next> {
         let Size { each, need } = size;
         let (host, options) = (self.host(), &self.client.http.options);
         let (line, in_flight) = (host.line(), options.requests_in_flight);
@@ -150,19 +172,30 @@ impl<'a> Fetch<'a> {
             let prefer = line.preference(options.prefer, need, ranges, in_flight);
             Form { max_bytes: each, ..line.form(ranges, prefer, in_flight) }
         };
-        if self.cause.is_some() || wary || todo.is_one_span() {
-            return Some((todo.next(form(1))?, None));
+        let one_span = todo.one_span();
+        if let Some(all) = one_span.filter(|_| self.cause.is_none() && !host.answers_ranges()) {
+            match host.probe() {
+                Some(trial) if first => {
+                    return Some(Next { trial: Some(trial), all: Some(all), ..Next::of(todo.next(form(1))?) });
+                }
+                // What is under way for this blob proves nothing, and nobody waits for it.
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        if self.cause.is_some() || wary || one_span.is_some() {
+            return Some(Next::of(todo.next(form(1))?));
         }
         match host.turn() {
-            Turn::Single => Some((todo.next(form(1))?, None)),
-            Turn::Several(ranges) => Some((todo.next(form(ranges))?, None)),
+            Turn::Single => Some(Next::of(todo.next(form(1))?)),
+            Turn::Several(ranges) => Some(Next::of(todo.next(form(ranges))?)),
             Turn::Trial(ranges, trial) => {
                 let request = todo.next_of_several(form(ranges))?;
                 // One range proves nothing about several; the guard is for who has more.
                 let trial = (request.spans.len() > 1).then_some(trial);
-                Some((request, trial))
+                Some(Next { trial, ..Next::of(request) })
             }
-            Turn::Wait => Some((todo.next_alone(each)?, None)),
+            Turn::Wait => Some(Next::of(todo.next_alone(each)?)),
         }
     }
 
@@ -180,12 +213,16 @@ impl<'a> Fetch<'a> {
     }
 
     /// Sends one request and takes in its answer. The trial ends with it, or as soon as it is decided.
-    async fn one(&self, request: Request, trial: Option<Trial>, pause: Duration) -> Result<Outcome, RegistryError> {
+    async fn one(&self, next: Next, pause: Duration) -> Result<Outcome, RegistryError> {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+        let Next { request, trial, all } = next;
         let ranges = request.spans.len();
-        if ranges == 1 && !self.near_whole(&request) && self.host().knows_no_ranges() {
+        // What the whole blob, should it be sent, is welcome for.
+        let all = all.filter(|all| self.near_whole(all.len())).map(Request::single);
+        let welcome = all.clone().or_else(|| self.near_whole(request.missing_bytes()).then(|| request.clone()));
+        if ranges == 1 && welcome.is_none() && self.host().knows_no_ranges() {
             return Err(RegistryError::RangesRefused { place: self.place() });
         }
         let mut ask = self.client.blob_ask(self.blob.url.clone(), self.blob.scope.clone());
@@ -193,14 +230,17 @@ impl<'a> Fetch<'a> {
         ask.several = ranges > 1;
         let answer = self.client.http.send(&ask, self.ledger).await?;
         let host = answer.host.clone();
+        if let Some(taken) = welcome.filter(|_| answer.status() == 200)
+            && answer.content_length().is_none_or(|length| length == self.blob.size)
+        {
+            let mut delivery = Delivery::new(self, &taken, trial);
+            let result = delivery.whole(answer).await;
+            let outcome = self.outcome(&taken, &delivery, result, &host)?;
+            return Ok(Outcome { all: all.is_some(), ..outcome });
+        }
         let mut delivery = Delivery::new(self, &request, trial);
         let result = match answer.status().as_u16() {
             206 => delivery.partial(answer).await,
-            200 if self.near_whole(&request)
-                && answer.content_length().is_none_or(|length| length == self.blob.size) =>
-            {
-                delivery.whole(answer).await
-            }
             200 => {
                 let place = answer.place.clone();
                 answer.abandon(Cause::Wasted, self.ledger).await;
@@ -244,15 +284,12 @@ impl<'a> Fetch<'a> {
             tracing::info!("{} refuses {ranges} ranges in one request", self.place());
         } else if ranges > 1 && delivery.multipart && !nothing {
             host.proved(ranges);
-        } else if ranges == 1 && !nothing {
-            host.single(true);
         }
-        Ok(Outcome { left, missing, refused, fault })
+        Ok(Outcome { left, all: false, missing, refused, fault })
     }
 
-    /// Whether the whole blob is hardly more than what is asked for.
-    fn near_whole(&self, request: &Request) -> bool {
-        let missing = request.missing_bytes();
+    /// Whether the whole blob is hardly more than `missing` bytes of it.
+    fn near_whole(&self, missing: u64) -> bool {
         self.blob.size.saturating_sub(missing) <= SURPLUS.max(missing / 8)
     }
 }

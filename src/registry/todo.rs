@@ -26,10 +26,12 @@ impl Todo {
         self.spans.is_empty() && self.planned.is_empty()
     }
 
-    /// Whether no more than one range could be asked for anyway.
-    pub(super) fn is_one_span(&self) -> bool {
-        let planned: usize = self.planned.iter().map(|request| request.missing.len()).sum();
-        self.spans.len() + planned <= 1
+    /// What is missing, where one range would do for all of it.
+    pub(super) fn one_span(&self) -> Option<Span> {
+        let mut all = self.spans.iter().chain(self.planned.iter().flat_map(|request| &request.missing));
+        let first = *all.next()?;
+        // A span that was cut for several requests is still one.
+        all.try_fold(first, |hull, &next| (hull.end() == next.start()).then(|| hull.hull(next)))
     }
 
     /// The next request of this form.
@@ -107,7 +109,7 @@ mod tests {
         assert!(todo.is_empty());
         todo.put_back(spans(2, 1000));
         assert_eq!(todo.next(Form::of(1)).map(|request| request.spans.len()), Some(1));
-        assert!(todo.is_one_span());
+        assert_eq!(todo.one_span(), Span::with_len(1_000_000, 1000));
     }
 
     #[test]

@@ -6,12 +6,13 @@
 Times are whole processes, the programs in turn, medians of RUNS (default 3): compare ratios, not seconds. Sizes are exact.
 The reference (podman's storage library) takes part when tests/interop has been built: make interop.
   CHUNKIFY=target/release/chunkify   RUNS=3   LEVELS=3,6
-  GROWTH=1   also a layer of 10 GB with a file of 8 GB, and layers of 100,000 to 1,000,000 files (40 GB of disk, half an hour)
+  GROWTH=1   also a layer of 10 GB with a file of 8 GB, layers of 100,000 to 1,000,000 files, and a push of 10 GB (40 GB of disk, half an hour)
 """
 import gzip, json, os, shutil, statistics, subprocess, sys, tempfile, time
 
 from giant import many_files, one_giant
 from layout import layout_of
+import sink
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHUNKIFY = os.environ.get("CHUNKIFY", os.path.join(ROOT, "target/release/chunkify"))
@@ -29,6 +30,7 @@ def main():
         update(old, new, work)
         if os.environ.get("GROWTH"):
             growth(work)
+            pushes(work)
 
 
 def layers(image):
@@ -139,6 +141,22 @@ def update(old, new, work):
     finally:
         server.kill()
         server.wait()
+
+
+def pushes(work):
+    """Memory of pushes, which must not grow with the blob."""
+    print("\nPushing one blob of zeros to a server that keeps nothing\n\n| blob | wall s | CPU s | peak MB |\n|---|--:|--:|--:|")
+    for size in (1 << 30, 10 << 30):
+        folder = os.path.join(work, "zeros")
+        server, image = sink.start(), sink.layout_of_zeros(folder, size)
+        address = "%s:%d" % server.server_address
+        wall, cpu, peak = run([CHUNKIFY, "push", image, "docker://%s/bench:zeros" % address, "--plain-http"])
+        came = server.taken + sum(server.at.values())
+        server.shutdown()
+        if came < size:
+            sys.exit("only %d of %d bytes came" % (came, size))
+        print("| %d GiB | %.1f | %.1f | %.1f |" % (size >> 30, wall, cpu, peak), flush=True)
+        shutil.rmtree(folder)
 
 
 def growth(work):

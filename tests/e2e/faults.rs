@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::scenario::{MADE, REAL, Story};
 use crate::support::command::chunkify;
 use crate::support::layout::{self, Image};
-use crate::support::registry::{Fault, Mode, Registry};
+use crate::support::registry::{Busy, Fault, Mode, Options, Registry};
 use crate::support::report::Report;
 
 fn pushed(registry: &Registry) -> Story<'_> {
@@ -41,6 +41,31 @@ fn a_body_that_ends_too_soon_is_completed() {
             registry.inject(Fault::Truncate(body));
             story.pull(&MADE, "new");
         }
+    }
+}
+
+#[test]
+fn a_server_in_trouble_is_asked_again_and_given_up_in_the_end() {
+    for status in [429, 502, 503, 504] {
+        let busy = |every| Options { busy: Some(Busy { status, every, retry_after: None }), ..Options::new(Mode::Go) };
+        let registry = Registry::start(busy(4));
+        for tag in ["old", "new"] {
+            registry.load("app", MADE.dir(), tag, tag);
+        }
+        let story = Story::new(&registry, "app");
+        story.pull(&MADE, "old");
+        let pulled = story.pull(&MADE, "new");
+        assert!(pulled.report.wire.by_cause.protocol > 0, "{status} was answered: {:?}", pulled.report);
+
+        let registry = Registry::start(busy(1));
+        registry.load("app", MADE.dir(), "old", "old");
+        let story = Story::new(&registry, "app");
+        let refused = story.try_pull("old", &[]).refused();
+        assert!(refused.stderr.contains(&status.to_string()), "{}", refused.stderr);
+        let remedy = if status == 429 { "wait a while" } else { "try again later" };
+        assert!(refused.stderr.contains(remedy), "the remedy: {}", refused.stderr);
+        assert!(registry.log().len() <= 6, "not for ever: {}", registry.log().len());
+        assert!(layout::names(&story.store()).is_empty());
     }
 }
 

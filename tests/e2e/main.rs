@@ -19,3 +19,4 @@ mod in_process;
 mod matrix;
 mod peers;
 mod readers;
+mod whole;

@@ -36,7 +36,7 @@ impl Case {
     }
 
     fn busy(mut self, retry_after: Option<u32>) -> Self {
-        self.options.busy = Some(Busy { every: 5, retry_after });
+        self.options.busy = Some(Busy { status: 429, every: 5, retry_after });
         self
     }
 

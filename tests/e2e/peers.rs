@@ -49,6 +49,11 @@ fn distribution_with_tokens() {
 }
 
 #[test]
+fn distribution_for_certified_clients() {
+    guarded::tell_with_a_client_certificate();
+}
+
+#[test]
 fn distribution_through_a_proxy() {
     guarded::tell_through_a_proxy(Kind::Distribution3);
 }

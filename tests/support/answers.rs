@@ -66,7 +66,7 @@ fn too_busy(state: &State) -> Option<Reply> {
     if !number.is_multiple_of(busy.every) {
         return None;
     }
-    let reply = Reply::error(429, "TOOMANYREQUESTS");
+    let reply = Reply::error(busy.status, if busy.status == 429 { "TOOMANYREQUESTS" } else { "UNAVAILABLE" });
     Some(match busy.retry_after {
         Some(seconds) => reply.with("retry-after", seconds.to_string()),
         None => reply,

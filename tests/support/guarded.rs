@@ -37,6 +37,14 @@ pub enum Kind {
     Zot,
 }
 
+/// Who shows a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Off,
+    Server,
+    Mutual,
+}
+
 /// A registry with its authority and token server; they end with this value.
 pub struct Guarded {
     server: Server,
@@ -48,17 +56,27 @@ impl Guarded {
     /// Starts one.
     #[track_caller]
     pub fn start(kind: Kind, asks: Asks, tls: bool) -> Self {
+        Self::with(kind, asks, if tls { Tls::Server } else { Tls::Off })
+    }
+
+    /// Starts a distribution 3 that talks only to who shows a certificate of its authority.
+    #[track_caller]
+    pub fn for_certified_clients() -> Self {
+        Self::with(Kind::Distribution3, Asks::Password, Tls::Mutual)
+    }
+
+    fn with(kind: Kind, asks: Asks, tls: Tls) -> Self {
         let work = tempfile::tempdir().expect("a temporary folder can be made");
         make_certificates(work.path());
         std::fs::write(work.path().join("htpasswd"), HTPASSWD).expect("written");
-        let tokens = (asks == Asks::Token).then(|| Tokens::start(work.path(), tls));
+        let tokens = (asks == Asks::Token).then(|| Tokens::start(work.path(), tls != Tls::Off));
         let realm = tokens.as_ref().map(|tokens| tokens.realm.clone());
         let answers = |address: SocketAddr| TcpStream::connect(address).is_ok();
         let server = match kind {
             Kind::Zot => peers::start(
                 &peers::zot_program().expect("no zot was given: set CHUNKIFY_ZOT=/path/to/zot or put zot on PATH"),
                 "config.json",
-                |data| zot_config(work.path(), data, realm.as_deref(), tls),
+                |data| zot_config(work.path(), data, realm.as_deref(), tls != Tls::Off),
                 peers::port_of_zot,
                 answers,
             ),
@@ -83,6 +101,11 @@ impl Guarded {
         self.work.path().join("ca.crt")
     }
 
+    /// The client certificate that its authority signed, and its key.
+    pub fn client(&self) -> [PathBuf; 2] {
+        ["client.crt", "client.key"].map(|name| self.work.path().join(name))
+    }
+
     /// What it wrote so far.
     pub fn log(&self) -> String {
         self.server.log()
@@ -97,7 +120,7 @@ pub fn distribution_2_program() -> PathBuf {
     found.expect("there is no docker-registry (distribution 2.8) on PATH: apt-get install docker-registry")
 }
 
-fn distribution_config(work: &Path, data: &Path, realm: Option<&str>, tls: bool) -> String {
+fn distribution_config(work: &Path, data: &Path, realm: Option<&str>, tls: Tls) -> String {
     let at = |name: &str| work.join(name).display().to_string();
     let auth = match realm {
         None => format!("  htpasswd: {{realm: tests, path: {}}}\n", at("htpasswd")),
@@ -106,10 +129,11 @@ fn distribution_config(work: &Path, data: &Path, realm: Option<&str>, tls: bool)
             at("token.crt")
         ),
     };
-    let tls = if tls {
-        format!(", tls: {{certificate: {}, key: {}}}", at("server.crt"), at("server.key"))
-    } else {
+    let clients = if tls == Tls::Mutual { format!(", clientcas: [{}]", at("ca.crt")) } else { String::new() };
+    let tls = if tls == Tls::Off {
         String::new()
+    } else {
+        format!(", tls: {{certificate: {}, key: {}{clients}}}", at("server.crt"), at("server.key"))
     };
     format!(
         "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp: {{addr: \"127.0.0.1:0\"{tls}}}\nauth:\n{auth}",
@@ -137,7 +161,7 @@ fn zot_config(work: &Path, data: &Path, realm: Option<&str>, tls: bool) -> Strin
     .to_string()
 }
 
-/// An authority, a server's certificate for loopback, and a key to sign tokens with.
+/// An authority, certificates of a server on loopback and of a client, and a key to sign tokens with.
 fn make_certificates(folder: &Path) {
     std::fs::write(folder.join("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n")
         .expect("written");
@@ -147,10 +171,12 @@ fn make_certificates(folder: &Path) {
     };
     let curve = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     openssl(&format!("req -x509 {curve} -keyout ca.key -out ca.crt -days 30 -subj /CN=tests"));
-    openssl(&format!("req {curve} -keyout server.key -out server.csr -subj /CN=localhost"));
-    openssl(
-        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile extensions -out server.crt",
-    );
+    for (name, subject) in [("server", "localhost"), ("client", "somebody")] {
+        openssl(&format!("req {curve} -keyout {name}.key -out {name}.csr -subj /CN={subject}"));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile extensions -out {name}.crt"
+        ));
+    }
     openssl("req -x509 -newkey rsa:2048 -nodes -keyout token.key -out token.crt -days 30 -subj /CN=tokens");
 }
 

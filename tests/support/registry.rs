@@ -36,7 +36,7 @@ pub struct Options {
     pub tokens: Option<Tokens>,
     /// Blobs are redirected to a second port whose addresses are signed and which refuses `Authorization`.
     pub redirect: Option<Redirect>,
-    /// Some requests are answered with 429.
+    /// Some requests are answered with 429, or another status that says: later.
     pub busy: Option<Busy>,
     /// Every request is passed on to this server, and its answers are counted on their way.
     pub forward: Option<SocketAddr>,
@@ -63,6 +63,8 @@ pub struct Redirect {
 /// How often, and how, a registry is too busy.
 #[derive(Clone, Copy, Debug)]
 pub struct Busy {
+    /// What it answers then.
+    pub status: u16,
     /// Every n-th request.
     pub every: u64,
     /// The seconds of `Retry-After`, if it is there.

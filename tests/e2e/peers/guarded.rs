@@ -114,6 +114,30 @@ pub fn tell(kind: Kind, asks: Asks, tls: bool) {
     home.run(&["inspect", &format!("docker://{name}:new")], "").refused();
 }
 
+/// A registry that talks only to who shows a certificate: the one in certs.d is shown, and its lack is named.
+#[track_caller]
+pub fn tell_with_a_client_certificate() {
+    let registry = Guarded::for_certified_clients();
+    let home = Home::new(true);
+    let host = registry.address().to_string();
+    let name = format!("{host}/team/app");
+    let login = || home.run(&["login", &host, "--username", USER, "--password-stdin"], PASSWORD);
+    home.trust(&host, &registry.authority());
+    let refused = login().refused();
+    assert!(refused.stderr.contains(&format!("certs.d/{host}/client.cert")), "the remedy: {}", refused.stderr);
+    let folder = home.path(".config/containers/certs.d").join(&host);
+    for (from, to) in registry.client().iter().zip(["client.cert", "client.key"]) {
+        std::fs::copy(from, folder.join(to)).expect("copied");
+    }
+    login().ok();
+    for tag in ["old", "new"] {
+        home.run(&["push", &MADE.source(tag), &format!("docker://{name}:{tag}")], "").ok();
+    }
+    home.pull(&MADE, &name, "old");
+    let update = home.pull(&MADE, &name, "new");
+    assert!(update.layers.iter().any(|layer| layer.mode == "partial"), "{update:?}");
+}
+
 /// `SSL_CERT_FILE` instead of certs.d, and everything through a proxy.
 #[track_caller]
 pub fn tell_through_a_proxy(kind: Kind) {
