@@ -132,6 +132,7 @@ pub mod limits;
 pub mod span;
 
 // Rank 1: other people's formats. Pure.
+pub mod blob;
 pub mod cut;
 pub mod inflate;
 pub mod tar;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The ranks, lowest first. Modules of one row know nothing of each other.
 const RANKS: &[&[&str]] = &[
     &["digest", "ledger", "limits", "span"],
-    &["zstd", "tar", "cut"],
+    &["blob", "zstd", "tar", "cut"],
     &["inflate"],
     &["format"],
     &["encode", "image", "plan"],

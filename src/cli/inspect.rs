@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
+use crate::blob::Blob;
 use crate::inspect;
 use crate::report;
 use crate::source::{Location, LocationError, Source};
@@ -18,7 +19,7 @@ pub enum What {
     /// `oci:` or `docker://`.
     Image(Location),
     /// Anything else that exists.
-    File(File),
+    File(Blob),
 }
 
 /// Tells images and blob files apart.
@@ -29,7 +30,7 @@ pub fn what(text: &str) -> anyhow::Result<What> {
             Err(error).context("there is no such file either")
         }
         Err(LocationError::Form(_)) => {
-            let file = File::open(text).with_context(|| format!("cannot open {text}"))?;
+            let file = File::open(text).and_then(Blob::whole).with_context(|| format!("cannot open {text}"))?;
             Ok(What::File(file))
         }
         Err(error) => Err(error.into()),

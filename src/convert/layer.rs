@@ -1,11 +1,10 @@
 //! One layer: recompressed, kept as it is, or remembered.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::blob::Blob;
 use crate::digest::{Digest, Hasher};
 use crate::encode::{EncodeError, Form, Pool, Recipe, Settings, Unfaithful};
 use crate::format::annotations::{Annotations, AnnotationsError};
@@ -13,7 +12,6 @@ use crate::format::frame_map::{self, LayerError};
 use crate::image::Descriptor;
 use crate::image::rewrite::NewBlob;
 use crate::inflate::{self, Compression};
-use crate::source::read_span;
 use crate::store::{Layout, StoreError};
 
 use super::records;
@@ -115,7 +113,7 @@ pub fn convert(
     work: &LayerWork,
     shared: &Shared,
     old: &Descriptor,
-    blob: File,
+    blob: Blob,
     diff_id: Digest,
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
@@ -178,10 +176,10 @@ enum NotCurrent {
 }
 
 /// The annotations of a layer that is zstd:chunked and whose tail is right.
-fn current(old: &Descriptor, blob: &File) -> Result<Annotations, NotCurrent> {
+fn current(old: &Descriptor, blob: &Blob) -> Result<Annotations, NotCurrent> {
     let annotations = Annotations::parse(&old.annotations)?;
     let tail = annotations.positions.check(old.size).map_err(LayerError::from)?;
-    frame_map::check(&annotations, &tail, &read_span(blob, tail.span())?)?;
+    frame_map::check(&annotations, &tail, &blob.read_span(tail.span())?)?;
     Ok(annotations)
 }
 
@@ -190,15 +188,15 @@ fn keep(
     layout: &Layout,
     shared: &Shared,
     old: &Descriptor,
-    blob: &File,
+    blob: &Blob,
     diff_id: Digest,
     annotations: Annotations,
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
     let taken = Arc::new(AtomicU64::new(0));
-    let clone = Watched::new(blob.try_clone().map_err(LayerFailure::Read)?, shared, &taken);
+    let watched = Watched::new(blob.reader(), shared, &taken);
     let mut writer = layout.blob_writer()?;
-    let (_, mut tar) = inflate::tar_reader(clone).map_err(LayerFailure::Read)?;
+    let (_, mut tar) = inflate::tar_reader(watched).map_err(LayerFailure::Read)?;
     let mut hasher = Hasher::new();
     let mut tar_size = 0;
     loop {
@@ -211,9 +209,7 @@ fn keep(
         progress(LayerProgress { taken: taken.load(Ordering::Relaxed), tar: tar_size, written: 0 });
     }
     check_diff_id(diff_id, hasher.finish())?;
-    let mut whole = blob.try_clone().map_err(LayerFailure::Read)?;
-    io::Seek::rewind(&mut whole).map_err(LayerFailure::Read)?;
-    io::copy(&mut whole, &mut writer).map_err(LayerFailure::Read)?;
+    io::copy(&mut blob.reader(), &mut writer).map_err(LayerFailure::Read)?;
     writer.commit(Some(old.digest)).map_err(|error| match error {
         StoreError::Digest { got, .. } => LayerFailure::Blob { got },
         other => LayerFailure::Store(other),
@@ -227,7 +223,7 @@ fn recompress(
     work: &LayerWork,
     shared: &Shared,
     old: &Descriptor,
-    blob: File,
+    blob: Blob,
     diff_id: Digest,
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
@@ -238,7 +234,7 @@ fn recompress(
     let uncompressed = Compression::sniff(&start[..started]).map_err(LayerFailure::Read)? == Compression::None;
     let blob_digest = DigestSlot::default();
     let taken = Arc::new(AtomicU64::new(0));
-    let blob = Watched::new(blob, shared, &taken);
+    let blob = Watched::new(blob.reader(), shared, &taken);
     let (_, tar) = if uncompressed {
         inflate::tar_reader(blob)
     } else {

@@ -256,12 +256,12 @@ impl Run<'_> {
         if self.layout.claim(&blob.digest)? == Some(blob.size) {
             return Ok(());
         }
-        let mut file = self.source.blob(blob).await?;
+        let mut bytes = self.source.blob(blob).await?.reader();
         let mut writer = self.layout.blob_writer()?;
         let digest = blob.digest;
         let size = blob.size;
         let copied = tokio::task::spawn_blocking(move || {
-            let copied = io::copy(&mut file, &mut writer);
+            let copied = io::copy(&mut bytes, &mut writer);
             copied.map(|_| writer)
         });
         let span = crate::span::Span::with_len(0, size.max(1)).expect("not empty");

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::format::annotations::Annotations;
 use crate::format::footer;
@@ -10,7 +11,7 @@ use crate::format::tail::Positions;
 use crate::image::document::DocumentError;
 use crate::image::{Descriptor, Index, Manifest, Platform, media_type};
 use crate::limits;
-use crate::source::{Source, SourceError, read_span};
+use crate::source::{Source, SourceError};
 use crate::span::Span;
 
 /// An image and all below it.
@@ -191,12 +192,12 @@ fn contents(positions: &Positions, map: &FrameMap, size: u64) -> Contents {
 ///
 /// # Errors
 /// The outer error when the file cannot be read, the inner one when it is no zstd:chunked blob.
-pub fn self_described(file: &std::fs::File) -> Result<Result<(Annotations, u64), LayerProblem>, InspectError> {
-    let size = file.metadata().map_err(InspectError::File)?.len();
+pub fn self_described(file: &Blob) -> Result<Result<(Annotations, u64), LayerProblem>, InspectError> {
+    let size = file.len();
     let Some(end) = Span::new(size.saturating_sub(footer::LEN as u64), size) else {
         return Ok(Err(LayerProblem::Footer(footer::FooterError::Absent)));
     };
-    let end = read_span(file, end).map_err(InspectError::File)?;
+    let end = file.read_span(end).map_err(InspectError::File)?;
     let positions = match footer::read(&end) {
         Ok(positions) => positions,
         Err(why) => return Ok(Err(why.into())),
@@ -205,7 +206,7 @@ pub fn self_described(file: &std::fs::File) -> Result<Result<(Annotations, u64),
         Ok(tail) => tail,
         Err(why) => return Ok(Err(LayerError::from(why).into())),
     };
-    let bytes = read_span(file, tail.span()).map_err(InspectError::File)?;
+    let bytes = file.read_span(tail.span()).map_err(InspectError::File)?;
     Ok(match tail.split(&bytes) {
         Ok(parts) => Ok((Annotations { toc_digest: Digest::of(parts.toc), positions }, size)),
         Err(why) => Err(LayerError::from(why).into()),
@@ -227,11 +228,10 @@ pub enum LayerProblem {
 ///
 /// # Errors
 /// [`InspectError`] when the file cannot be read.
-pub fn blob_file(file: &std::fs::File) -> Result<LayerFacts, InspectError> {
-    let size = file.metadata().map_err(InspectError::File)?.len();
+pub fn blob_file(file: &Blob) -> Result<LayerFacts, InspectError> {
+    let size = file.len();
     let mut hasher = crate::digest::Hasher::new();
-    let mut reader = file;
-    std::io::copy(&mut reader, &mut hasher).map_err(InspectError::File)?;
+    std::io::copy(&mut file.reader(), &mut hasher).map_err(InspectError::File)?;
     let facts = |reason: Option<String>, contents: Option<Contents>| LayerFacts {
         digest: hasher.clone().finish(),
         size,
@@ -248,7 +248,7 @@ pub fn blob_file(file: &std::fs::File) -> Result<LayerFacts, InspectError> {
         .positions
         .check(size)
         .map_err(LayerError::from)
-        .map(|tail| read_span(file, tail.span()).map(|bytes| frame_map::check(&annotations, &tail, &bytes)));
+        .map(|tail| file.read_span(tail.span()).map(|bytes| frame_map::check(&annotations, &tail, &bytes)));
     Ok(match checked {
         Ok(read) => match read.map_err(InspectError::File)? {
             Ok(map) => facts(None, Some(contents(&annotations.positions, &map, size))),

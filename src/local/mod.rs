@@ -7,13 +7,13 @@ pub use layers::chunked_layers;
 use std::collections::BTreeSet;
 use std::fs::File;
 
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::format::annotations::Annotations;
 use crate::format::footer::{self, FooterError};
 use crate::format::frame_map::{self, FrameMap, LayerError};
 use crate::image::Descriptor;
 use crate::plan::missing::Place;
-use crate::source::read_span;
 use crate::span::Span;
 use crate::store::{FrameIndex, FrameKey, FrameRecord, Layout, Shelf, StoreError, Wanted};
 
@@ -152,12 +152,12 @@ impl LocalFrames {
     /// [`NoFrames`].
     pub fn rebuild(&self, blob: &LocalBlob) -> Result<FrameIndex, NoFrames> {
         let layout = &self.layouts[blob.layout];
-        let file = layout.open_blob(&blob.digest)?;
+        let bytes = Blob::whole(layout.open_blob(&blob.digest)?)?;
         let annotations = match &blob.claims {
             Some(layer) => Annotations::parse(&layer.annotations)?,
-            None => own_claims(&file)?,
+            None => own_claims(&bytes)?,
         };
-        let map = frames_of(&file, &annotations)?;
+        let map = frames_of(&bytes, &annotations)?;
         let shelves = self.shelves(blob);
         let (home, shelf) = shelves.last().expect("there is one");
         FrameIndex::save(home, *shelf, &blob.digest, blob.there, records(&map))?;
@@ -203,19 +203,19 @@ pub enum NoFrames {
 }
 
 /// The annotations that a blob claims for itself. An index needs no better proof than that the tail agrees with itself.
-fn own_claims(file: &File) -> Result<Annotations, NoFrames> {
-    let size = file.metadata()?.len();
+fn own_claims(blob: &Blob) -> Result<Annotations, NoFrames> {
+    let size = blob.len();
     let end = Span::new(size.saturating_sub(footer::LEN as u64), size).ok_or(FooterError::Absent)?;
-    let positions = footer::read(&read_span(file, end)?)?;
+    let positions = footer::read(&blob.read_span(end)?)?;
     let tail = positions.check(size).map_err(LayerError::from)?;
-    let bytes = read_span(file, tail.span())?;
+    let bytes = blob.read_span(tail.span())?;
     let toc = tail.split(&bytes).map_err(LayerError::from)?.toc;
     Ok(Annotations { toc_digest: Digest::of(toc), positions })
 }
 
-fn frames_of(file: &File, annotations: &Annotations) -> Result<FrameMap, NoFrames> {
-    let tail = annotations.positions.check(file.metadata()?.len()).map_err(LayerError::from)?;
-    let bytes = read_span(file, tail.span())?;
+fn frames_of(blob: &Blob, annotations: &Annotations) -> Result<FrameMap, NoFrames> {
+    let tail = annotations.positions.check(blob.len()).map_err(LayerError::from)?;
+    let bytes = blob.read_span(tail.span())?;
     Ok(frame_map::check(annotations, &tail, &bytes)?)
 }
 

@@ -4,4 +4,4 @@ mod location;
 mod open;
 
 pub use location::{Location, LocationError};
-pub use open::{Document, Source, SourceError, Spool, read_span};
+pub use open::{Document, Source, SourceError, Spool};

@@ -1,9 +1,8 @@
 //! Reading an image's documents and blobs, wherever they are.
 
-use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::FileExt as _;
 
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::Descriptor;
 use crate::image::media_type;
@@ -178,11 +177,11 @@ impl Source {
         Ok(bytes)
     }
 
-    /// A blob as a file. Its bytes are verified when it comes from a registry; a layout's are as they are.
+    /// A blob, open. Its bytes are verified when it comes from a registry; a layout's are as they are.
     ///
     /// # Errors
     /// [`SourceError`].
-    pub async fn blob(&self, descriptor: &Descriptor) -> Result<File, SourceError> {
+    pub async fn blob(&self, descriptor: &Descriptor) -> Result<Blob, SourceError> {
         let digest = &descriptor.digest;
         let layout = match self {
             Self::Layout { layout, .. } => layout,
@@ -193,8 +192,9 @@ impl Source {
                 &registry.spool.layout
             }
         };
-        self.size_matches(descriptor, layout.blob_size(digest)?.unwrap_or(descriptor.size))?;
-        Ok(layout.open_blob(digest)?)
+        let blob = opened(layout, digest)?;
+        self.size_matches(descriptor, blob.len())?;
+        Ok(blob)
     }
 
     /// Some bytes of a blob, unverified; from a registry as one ranged request.
@@ -205,8 +205,8 @@ impl Source {
         let digest = &descriptor.digest;
         match self {
             Self::Layout { layout, .. } => {
-                let file = layout.open_blob(digest)?;
-                read_span(&file, span).map_err(|source| SourceError::Read { digest: *digest, span, source })
+                let blob = opened(layout, digest)?;
+                blob.read_span(span).map_err(|source| SourceError::Read { digest: *digest, span, source })
             }
             Self::Registry(registry) => {
                 let RegistrySource { client, reference, ledger, .. } = &**registry;
@@ -250,17 +250,7 @@ impl RegistrySource {
     }
 }
 
-/// Reads exactly `span` of a file. The caller has held its length against a limit.
-///
-/// # Errors
-/// Those of the file system.
-pub fn read_span(file: &File, span: Span) -> io::Result<Vec<u8>> {
-    let len = usize::try_from(span.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-    let available = file.metadata()?.len();
-    if span.end() > available {
-        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-    }
-    let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, span.start())?;
-    Ok(bytes)
+fn opened(layout: &Layout, digest: &Digest) -> Result<Blob, SourceError> {
+    let failed = |source| StoreError::io("look at", &layout.blob_path(digest), source);
+    Ok(Blob::whole(layout.open_blob(digest)?).map_err(failed)?)
 }

@@ -1,12 +1,12 @@
 //! One layer: its blob is decompressed on one thread, its tar hashed on another and unpacked on a third.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
 use crossbeam_channel::Receiver;
 
+use crate::blob::Blob;
 use crate::digest::{Digest, Hasher};
 use crate::inflate;
 use crate::tar::scan::{Event, Scanner};
@@ -27,13 +27,13 @@ const WAITING: usize = 4;
 /// [`LayerFailure`]; the tree holds part of the layer then.
 pub fn unpack(
     tree: &mut Tree,
-    blob: File,
+    blob: &Blob,
     diff_id: Digest,
     out: &mut Outcome,
     stop: &AtomicBool,
     progress: &dyn Fn(u64),
 ) -> Result<(), LayerFailure> {
-    let (_, mut tar) = inflate::tar_reader(blob).map_err(LayerFailure::Read)?;
+    let (_, mut tar) = inflate::tar_reader(blob.reader()).map_err(LayerFailure::Read)?;
     let (queue, pieces) = crossbeam_channel::bounded(WAITING);
     let hashing = thread::spawn(move || digest_of(&pieces));
     let mut reading = Reading { tree, out, scanner: Some(Scanner::lenient()), arriving: None, read: 0 };

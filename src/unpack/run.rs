@@ -1,6 +1,5 @@
 //! The run over an image: which one, its layers from the lowest up, and the move to the destination.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::document::Config;
 use crate::image::{Descriptor, Index, Manifest, PlatformFilter, media_type, platform};
@@ -137,7 +137,7 @@ async fn layers(source: &Source, digest: Digest, bytes: &[u8]) -> Result<(Digest
 /// Unpacks all layers. Runs on a thread of its own.
 fn all(
     staging: &Staging,
-    layers: Vec<(Layer, File)>,
+    layers: Vec<(Layer, Blob)>,
     ownership: Ownership,
     stop: &AtomicBool,
     report: &Report,
@@ -153,7 +153,7 @@ fn all(
             tree.next_layer();
         }
         let progress = |read| report(Event::Progress(read));
-        let unpacked = layer::unpack(&mut tree, blob, layer.diff_id, &mut outcome, stop, &progress);
+        let unpacked = layer::unpack(&mut tree, &blob, layer.diff_id, &mut outcome, stop, &progress);
         unpacked.map_err(|source| UnpackError::Layer { number: at + 1, of, digest, source })?;
     }
     tree.finish().map_err(|failure| staging.failed(failure))?;

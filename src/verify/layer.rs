@@ -1,14 +1,12 @@
 //! One blob: its digest, its tiling, its frames, its files, its tar.
 
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt as _;
 
+use crate::blob::Blob;
 use crate::digest::{Digest, Hasher};
 use crate::format::annotations::Annotations;
 use crate::format::frame_map::{self, Frame, FrameKind, FrameMap, LayerError};
 use crate::inflate;
-use crate::source::read_span;
 use crate::span::Span;
 use crate::zstd::codec::Decoder;
 
@@ -134,30 +132,28 @@ pub enum PayloadFault {
 /// # Errors
 /// [`LayerFault`], the first one.
 pub fn blob(
-    file: &File,
+    bytes: &Blob,
     expected: Option<Digest>,
     annotations: Option<&Annotations>,
     diff_id: Option<Digest>,
 ) -> Result<Option<FrameMap>, LayerFault> {
     if let Some(expected) = expected {
         let mut hasher = Hasher::new();
-        io::copy(&mut FileSpan::whole(file).map_err(LayerFault::Read)?, &mut hasher).map_err(LayerFault::Read)?;
+        io::copy(&mut bytes.reader(), &mut hasher).map_err(LayerFault::Read)?;
         let got = hasher.finish();
         if got != expected {
             // The frame that is wrong says more than the blob as a whole.
             if let Some(annotations) = annotations {
-                chunked(file, annotations, diff_id)?;
+                chunked(bytes, annotations, diff_id)?;
             }
             return Err(LayerFault::Blob { expected, got });
         }
     }
     if let Some(annotations) = annotations {
-        return chunked(file, annotations, diff_id).map(Some);
+        return chunked(bytes, annotations, diff_id).map(Some);
     }
     if let Some(expected) = diff_id {
-        let clone = file.try_clone().map_err(LayerFault::Read)?;
-        let (_, mut tar) =
-            inflate::tar_reader(OwnedSpan::whole(clone).map_err(LayerFault::Read)?).map_err(LayerFault::Read)?;
+        let (_, mut tar) = inflate::tar_reader(bytes.reader()).map_err(LayerFault::Read)?;
         let mut hasher = Hasher::new();
         io::copy(&mut tar, &mut hasher).map_err(LayerFault::Read)?;
         let got = hasher.finish();
@@ -180,10 +176,9 @@ struct Payload {
 ///
 /// # Errors
 /// [`LayerFault`], the first one.
-pub fn chunked(file: &File, annotations: &Annotations, diff_id: Option<Digest>) -> Result<FrameMap, LayerFault> {
-    let size = file.metadata().map_err(LayerFault::Read)?.len();
-    let tail = annotations.positions.check(size).map_err(LayerError::from)?;
-    let bytes = read_span(file, tail.span()).map_err(LayerFault::Read)?;
+pub fn chunked(blob: &Blob, annotations: &Annotations, diff_id: Option<Digest>) -> Result<FrameMap, LayerFault> {
+    let tail = annotations.positions.check(blob.len()).map_err(LayerError::from)?;
+    let bytes = blob.read_span(tail.span()).map_err(LayerFault::Read)?;
     let mut payloads = Vec::new();
     let map = frame_map::check_with(annotations, &tail, &bytes, |file| {
         if !file.frames.is_empty() {
@@ -197,12 +192,12 @@ pub fn chunked(file: &File, annotations: &Annotations, diff_id: Option<Digest>) 
     while let Some(frame) = frames.next() {
         if frame.kind == FrameKind::Headers {
             let mut owner = || payloads.peek().map_or(Owner::End, |next| Owner::HeadersBefore(next.name.clone()));
-            content(file, frame, &mut |bytes| tar.update(bytes)).map_err(|what| wrong(frame, owner(), what))?;
+            content(blob, frame, &mut |bytes| tar.update(bytes)).map_err(|what| wrong(frame, owner(), what))?;
             continue;
         }
         let Some(payload) = payloads.next() else { continue };
         let chunks = std::iter::once(frame).chain(frames.by_ref().take(payload.frames - 1));
-        whole_payload(file, &payload, chunks, frame.span.start(), &mut tar)?;
+        whole_payload(blob, &payload, chunks, frame.span.start(), &mut tar)?;
     }
     let got = tar.finish();
     match diff_id {
@@ -216,7 +211,7 @@ fn wrong(frame: &Frame, owner: Owner, what: FrameFault) -> LayerFault {
 }
 
 fn whole_payload<'a>(
-    file: &File,
+    blob: &Blob,
     payload: &Payload,
     chunks: impl Iterator<Item = &'a Frame>,
     offset: u64,
@@ -225,7 +220,7 @@ fn whole_payload<'a>(
     let mut hasher = Hasher::new();
     let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64GoIso);
     for chunk in chunks {
-        let taken = content(file, chunk, &mut |bytes| {
+        let taken = content(blob, chunk, &mut |bytes| {
             tar.update(bytes);
             hasher.update(bytes);
             crc.update(bytes);
@@ -244,9 +239,8 @@ fn whole_payload<'a>(
 }
 
 /// Decompresses one frame and holds it against the map.
-fn content(file: &File, frame: &Frame, take: &mut dyn FnMut(&[u8])) -> Result<(), FrameFault> {
-    let source = FileSpan { file, at: frame.span.start(), end: frame.span.end() };
-    let mut decoder = Decoder::new(source).take(frame.len + 1);
+fn content(blob: &Blob, frame: &Frame, take: &mut dyn FnMut(&[u8])) -> Result<(), FrameFault> {
+    let mut decoder = Decoder::new(blob.span_reader(frame.span)).take(frame.len + 1);
     let mut buffer = vec![0; 128 << 10];
     let (mut hasher, mut got) = (Hasher::new(), 0);
     loop {
@@ -268,51 +262,4 @@ fn content(file: &File, frame: &Frame, take: &mut dyn FnMut(&[u8])) -> Result<()
         () if digest != expected => Err(FrameFault::Digest { expected, got: digest }),
         () => Ok(()),
     }
-}
-
-/// Reads a span of a file without moving its cursor.
-struct FileSpan<'a> {
-    file: &'a File,
-    at: u64,
-    end: u64,
-}
-
-impl<'a> FileSpan<'a> {
-    fn whole(file: &'a File) -> io::Result<Self> {
-        Ok(Self { file, at: 0, end: file.metadata()?.len() })
-    }
-}
-
-impl Read for FileSpan<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = read_at(self.file, self.at, self.end, out)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-struct OwnedSpan {
-    file: File,
-    at: u64,
-    end: u64,
-}
-
-impl OwnedSpan {
-    fn whole(file: File) -> io::Result<Self> {
-        let end = file.metadata()?.len();
-        Ok(Self { file, at: 0, end })
-    }
-}
-
-impl Read for OwnedSpan {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = read_at(&self.file, self.at, self.end, out)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-}
-
-fn read_at(file: &File, at: u64, end: u64, out: &mut [u8]) -> io::Result<usize> {
-    let now = usize::try_from(end - at).unwrap_or(usize::MAX).min(out.len());
-    file.read_at(&mut out[..now], at)
 }
