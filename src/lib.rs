@@ -147,6 +147,7 @@ pub mod image;
 pub mod plan;
 
 // Rank 4: shells that know digests and bytes, not the format.
+pub mod archive;
 pub mod registry;
 pub mod store;
 

@@ -35,6 +35,9 @@ pub const TAR_SPECIAL: u64 = 1 << 20;
 /// makes a decoder allocate gigabytes.
 pub const ZSTD_WINDOW_LOG: u32 = 27;
 
+/// The names of an archive's members, in bytes, each with 64 for itself: 120,000 blobs. Stops an archive of millions of empty members.
+pub const ARCHIVE_NAMES: usize = 16 << 20;
+
 /// Redirects followed for one request. Stops a loop.
 pub const REDIRECTS: usize = 8;
 

@@ -14,6 +14,7 @@ const RANKS: &[&[&str]] = &[
     &["format"],
     &["encode", "image", "plan"],
     &["registry", "store"],
+    &["archive"],
     &["source", "serve"],
     &["local"],
     &["convert", "inspect", "pull", "push", "unpack"],

@@ -15,7 +15,8 @@ use super::store_args::StoreArgs;
 
 /// Writes OCI layers as zstd:chunked, pulls them in part, and counts the bytes.
 ///
-/// Images are named oci:DIR[:NAME] (an OCI image layout) or docker://HOST/REPOSITORY[:TAG|@DIGEST] (a registry).
+/// Images are named oci:DIR[:NAME] (an OCI image layout), docker://HOST/REPOSITORY[:TAG|@DIGEST] (a registry), oci-archive:FILE[:NAME]
+/// (a layout in a tar) or docker-archive:FILE[:NAME] (what docker save writes and docker load reads).
 #[derive(Debug, Parser)]
 #[command(name = "chunkify", version, long_version = super::version::long(), max_term_width = 100)]
 pub struct Args {
@@ -236,6 +237,10 @@ pub fn reference(text: &str) -> Result<Reference, String> {
         Ok(Location::Layout { .. }) => {
             Err("an image in a layout need not be pulled: name docker://HOST/REPOSITORY[:TAG]".into())
         }
+        Ok(Location::Archive { .. }) => Err(
+            "an image in an archive need not be pulled: name docker://HOST/REPOSITORY[:TAG]; convert reads archives"
+                .into(),
+        ),
         Err(error) => Err(error.to_string()),
     }
 }

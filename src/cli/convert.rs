@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
+use crate::archive::{ArchiveError, Form, Writer};
 use crate::convert::{self, Converted, LayerWork, Options, Report};
 use crate::cut::Policy;
 use crate::encode::{Pool, Settings};
 use crate::image::document::REF_NAME;
+use crate::image::media_type;
 use crate::push;
 use crate::registry::{Client, Reference};
 use crate::report;
@@ -34,7 +36,14 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     };
     let watch: Report = if args.json { Arc::new(json()) } else { Bar::start() };
     let client = super::client(&args.registry)?;
-    let source = Source::open(&args.source, &client)?;
+    let source = Source::open(&args.source, &client).await?;
+    if let Location::Archive { form: Form::Docker, .. } = &args.destination
+        && options.platforms.is_empty()
+        && media_type::is_index(&source.root().await?.descriptor.media_type)
+    {
+        // Known before the work is done.
+        bail!(ArchiveError::Index);
+    }
     let (image, converted) = match &args.destination {
         Location::Layout { dir, name } => {
             let layout = Layout::open_or_create(dir)?;
@@ -48,6 +57,20 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
             let converted = convert::convert(&source, spool.layout(), &options, watch).await?;
             send(&client, &source, spool.layout(), &converted, reference).await?;
             (format!("docker://{reference}"), converted)
+        }
+        Location::Archive { form, file, name } => {
+            // docker knows an image by a full name or by none.
+            let default = || (*form == Form::Oci).then(|| default_name(&args.source));
+            let name = name.clone().or_else(default);
+            let image = Location::Archive { form: *form, file: file.clone(), name: name.clone() };
+            let writer = Writer::begin(*form, file, name.as_deref())?;
+            let spool = Spool::new()?;
+            let converted = convert::convert(&source, spool.layout(), &options, watch).await?;
+            let root = converted.root.clone();
+            // The layout goes with the spool, which waits until the archive is there.
+            let written = tokio::task::spawn_blocking(move || writer.write(spool.layout(), &root));
+            written.await?.with_context(|| format!("the image was converted, but not written to {image}"))?;
+            (image.to_string(), converted)
         }
     };
     let (root, layers, took) = (&converted.root.digest, &converted.layers, started.elapsed().as_secs_f64());
@@ -64,7 +87,10 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
 fn default_name(source: &Location) -> String {
     match source {
         Location::Registry(reference) => reference.tag().unwrap_or("latest").to_owned(),
-        Location::Layout { name, .. } => name.clone().unwrap_or_else(|| "latest".into()),
+        Location::Archive { form: Form::Docker, name: Some(name), .. } if name.starts_with('@') => "latest".into(),
+        Location::Layout { name, .. } | Location::Archive { name, .. } => {
+            name.clone().unwrap_or_else(|| "latest".into())
+        }
     }
 }
 

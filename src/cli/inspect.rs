@@ -16,7 +16,7 @@ use super::args::InspectArgs;
 
 /// An image or a file.
 pub enum What {
-    /// `oci:` or `docker://`.
+    /// `oci:`, `docker://` or one of the archives.
     Image(Location),
     /// Anything else that exists.
     File(Blob),
@@ -54,7 +54,7 @@ pub async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     match what(&args.what)? {
         What::Image(location) => {
             let client = super::client(&args.registry)?;
-            let mut image = inspect::image(&Source::open(&location, &client)?).await?;
+            let mut image = inspect::image(&Source::open(&location, &client).await?).await?;
             if let Some(layer) = &args.layer {
                 only(&mut image, layer)?;
             }

@@ -16,7 +16,7 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     match what(&args.what)? {
         What::Image(location) => {
             let client = super::client(&args.registry)?;
-            let verified = verify::image(&Source::open(&location, &client)?).await?;
+            let verified = verify::image(&Source::open(&location, &client).await?).await?;
             say!(
                 "{location} is whole: {} manifests, {} layers ({} zstd:chunked, {} frames), {}",
                 verified.manifests,

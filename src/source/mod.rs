@@ -1,4 +1,4 @@
-//! Where images come from: a layout or a registry, read in the same words.
+//! Where images come from: a layout, a registry or an archive, read in the same words.
 
 mod location;
 mod open;

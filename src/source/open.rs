@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 
+use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::Descriptor;
@@ -10,7 +11,7 @@ use crate::ledger::{Cause, Ledger};
 use crate::limits;
 use crate::registry::{Client, Reference, RegistryError, Repository};
 use crate::span::Span;
-use crate::store::{Layout, StoreError};
+use crate::store::{self, Layout, StoreError};
 
 use super::Location;
 
@@ -32,6 +33,9 @@ pub enum SourceError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// A document that states a size above [`limits::MANIFEST`].
     #[error("document {digest} is {size} bytes, more than the {limit} that are accepted", limit = limits::MANIFEST)]
     TooLarge {
@@ -61,6 +65,9 @@ pub enum SourceError {
         #[source]
         source: io::Error,
     },
+    /// A worker thread died.
+    #[error("a worker thread ended unexpectedly")]
+    Worker(#[source] io::Error),
     /// No folder for blobs on their way.
     #[error("cannot make a temporary folder")]
     Temporary(#[source] io::Error),
@@ -75,6 +82,8 @@ pub enum Source {
         /// The image's name in it.
         name: Option<String>,
     },
+    /// An archive.
+    Archive(Box<Archive>),
     /// A registry. Whole blobs are kept in a temporary layout while the source is open.
     Registry(Box<RegistrySource>),
 }
@@ -98,12 +107,13 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// An empty one, in the system's temporary folder (`TMPDIR`).
+    /// An empty one, where large files may lie for a while (`TMPDIR`, else `/var/tmp`).
     ///
     /// # Errors
     /// [`SourceError::Temporary`].
     pub fn new() -> Result<Self, SourceError> {
-        let folder = tempfile::Builder::new().prefix("chunkify-").tempdir().map_err(SourceError::Temporary)?;
+        let folder = tempfile::Builder::new().prefix("chunkify-").tempdir_in(store::temporary_folder());
+        let folder = folder.map_err(SourceError::Temporary)?;
         Ok(Self { layout: Layout::open_or_create(folder.path())?, _folder: folder })
     }
 
@@ -117,10 +127,15 @@ impl Source {
     /// Opens a place. `client` is used for registries only.
     ///
     /// # Errors
-    /// [`SourceError`] when a layout is none.
-    pub fn open(location: &Location, client: &Client) -> Result<Self, SourceError> {
+    /// [`SourceError`] when a layout or an archive is none.
+    pub async fn open(location: &Location, client: &Client) -> Result<Self, SourceError> {
         Ok(match location {
             Location::Layout { dir, name } => Self::Layout { layout: Layout::open(dir)?, name: name.clone() },
+            Location::Archive { form, file, name } => {
+                let (form, file, name) = (*form, file.clone(), name.clone());
+                let opened = tokio::task::spawn_blocking(move || Archive::open(form, &file, name.as_deref())).await;
+                Self::Archive(Box::new(opened.map_err(|error| SourceError::Worker(io::Error::other(error)))??))
+            }
             Location::Registry(reference) => Self::Registry(Box::new(RegistrySource {
                 client: client.clone(),
                 reference: reference.clone(),
@@ -138,6 +153,11 @@ impl Source {
         match self {
             Self::Layout { layout, name } => {
                 let descriptor = layout.resolve(name.as_deref())?;
+                let bytes = self.document(&descriptor).await?;
+                Ok(Document { descriptor, bytes })
+            }
+            Self::Archive(archive) => {
+                let descriptor = archive.root().clone();
                 let bytes = self.document(&descriptor).await?;
                 Ok(Document { descriptor, bytes })
             }
@@ -162,6 +182,7 @@ impl Source {
         }
         let bytes = match self {
             Self::Layout { layout, .. } => layout.read_blob(digest, limits::MANIFEST)?,
+            Self::Archive(archive) => archive.read_blob(digest, limits::MANIFEST)?,
             Self::Registry(registry) => {
                 let RegistrySource { client, reference, ledger, .. } = &**registry;
                 let repo = reference.repo();
@@ -183,16 +204,16 @@ impl Source {
     /// [`SourceError`].
     pub async fn blob(&self, descriptor: &Descriptor) -> Result<Blob, SourceError> {
         let digest = &descriptor.digest;
-        let layout = match self {
-            Self::Layout { layout, .. } => layout,
+        let blob = match self {
+            Self::Layout { layout, .. } => opened(layout, digest)?,
+            Self::Archive(archive) => archive.blob(digest)?,
             Self::Registry(registry) => {
                 if registry.spool.layout.blob_size(digest)?.is_none() {
                     registry.spool_blob(descriptor).await?;
                 }
-                &registry.spool.layout
+                opened(&registry.spool.layout, digest)?
             }
         };
-        let blob = opened(layout, digest)?;
         self.size_matches(descriptor, blob.len())?;
         Ok(blob)
     }
@@ -204,8 +225,8 @@ impl Source {
     pub async fn blob_span(&self, descriptor: &Descriptor, span: Span) -> Result<Vec<u8>, SourceError> {
         let digest = &descriptor.digest;
         match self {
-            Self::Layout { layout, .. } => {
-                let blob = opened(layout, digest)?;
+            Self::Layout { .. } | Self::Archive(_) => {
+                let blob = self.blob(descriptor).await?;
                 blob.read_span(span).map_err(|source| SourceError::Read { digest: *digest, span, source })
             }
             Self::Registry(registry) => {
@@ -220,14 +241,14 @@ impl Source {
     pub fn layout(&self) -> Option<&Layout> {
         match self {
             Self::Layout { layout, .. } => Some(layout),
-            Self::Registry(_) => None,
+            Self::Registry(_) | Self::Archive(_) => None,
         }
     }
 
     /// The repository behind it, if it is one: blobs can be mounted from it within its registry.
     pub fn repository(&self) -> Option<Repository> {
         match self {
-            Self::Layout { .. } => None,
+            Self::Layout { .. } | Self::Archive(_) => None,
             Self::Registry(registry) => Some(registry.reference.repo()),
         }
     }

@@ -1,5 +1,7 @@
 //! The images of a layout: `index.json`, changed under a lock and replaced whole.
 
+use std::path::Path;
+
 use crate::image::document::{self, Descriptor, Index, REF_NAME};
 use crate::limits;
 
@@ -16,6 +18,11 @@ pub struct Named {
 }
 
 impl Named {
+    /// What an entry of an index names.
+    pub fn of(descriptor: Descriptor) -> Self {
+        Self { name: descriptor.annotations.get(REF_NAME).cloned(), descriptor }
+    }
+
     /// What people call it: its name, or its digest.
     pub fn label(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.descriptor.digest.to_string())
@@ -44,7 +51,7 @@ impl Layout {
     /// # Errors
     /// As [`Layout::index`].
     pub fn images(&self) -> Result<Vec<Named>, StoreError> {
-        Ok(self.index()?.manifests.into_iter().map(named).collect())
+        Ok(self.index()?.manifests.into_iter().map(Named::of).collect())
     }
 
     /// Finds an image by its name or digest; without a name, the only one there is.
@@ -52,22 +59,7 @@ impl Layout {
     /// # Errors
     /// [`StoreError::NoImage`] or [`StoreError::Ambiguous`], listing the names.
     pub fn resolve(&self, name: Option<&str>) -> Result<Descriptor, StoreError> {
-        let images = self.images()?;
-        let names = || images.iter().map(Named::label).collect();
-        let path = self.root().into();
-        let Some(name) = name else {
-            return match &images[..] {
-                [] => Err(StoreError::NoImage { name: String::new(), path, names: names() }),
-                [first, rest @ ..] if rest.iter().all(|image| image.descriptor.digest == first.descriptor.digest) => {
-                    Ok(first.descriptor.clone())
-                }
-                _ => Err(StoreError::Ambiguous { path, names: names() }),
-            };
-        };
-        match images.iter().find(|image| image.is_called(name)) {
-            Some(image) => Ok(image.descriptor.clone()),
-            None => Err(StoreError::NoImage { name: name.into(), path, names: names() }),
-        }
+        choose(&self.images()?, name, self.root())
     }
 
     /// Gives an image a name, which it takes from any other.
@@ -99,7 +91,7 @@ impl Layout {
         let mut gone = Vec::new();
         self.change_index(|index| {
             index.manifests.retain(|listed| {
-                let image = named(listed.clone());
+                let image = Named::of(listed.clone());
                 let goes = goes(&image);
                 gone.extend(goes.then_some(image));
                 !goes
@@ -122,6 +114,24 @@ impl Layout {
     }
 }
 
-fn named(descriptor: Descriptor) -> Named {
-    Named { name: descriptor.annotations.get(REF_NAME).cloned(), descriptor }
+/// The image that people mean by `name`, of those in `path`; without a name, the only one there is.
+///
+/// # Errors
+/// [`StoreError::NoImage`] or [`StoreError::Ambiguous`], listing the names.
+pub fn choose(images: &[Named], name: Option<&str>, path: &Path) -> Result<Descriptor, StoreError> {
+    let names = || images.iter().map(Named::label).collect();
+    let path = || path.into();
+    let Some(name) = name else {
+        return match images {
+            [] => Err(StoreError::NoImage { name: String::new(), path: path(), names: names() }),
+            [first, rest @ ..] if rest.iter().all(|image| image.descriptor.digest == first.descriptor.digest) => {
+                Ok(first.descriptor.clone())
+            }
+            _ => Err(StoreError::Ambiguous { path: path(), names: names() }),
+        };
+    };
+    match images.iter().find(|image| image.is_called(name)) {
+        Some(image) => Ok(image.descriptor.clone()),
+        None => Err(StoreError::NoImage { name: name.into(), path: path(), names: names() }),
+    }
 }

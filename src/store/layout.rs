@@ -15,6 +15,21 @@ use super::files::{self, Files, Held, doing};
 use super::lease::{Collecting, Lease};
 use super::{Partial, StoreError};
 
+/// What the file `oci-layout` says.
+pub const MARKER: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Whether the content of a file `oci-layout` announces a layout that we can read.
+///
+/// # Errors
+/// Why it does not.
+pub fn check_marker(text: &[u8]) -> Result<(), &'static str> {
+    let version: serde_json::Value = serde_json::from_slice(text).map_err(|_| "its oci-layout is no JSON")?;
+    match version.get("imageLayoutVersion").and_then(|version| version.as_str()) {
+        Some(version) if version.starts_with("1.") => Ok(()),
+        _ => Err("its imageLayoutVersion is not 1.x"),
+    }
+}
+
 /// An OCI image layout on disk. Clones are the same run to a collection; see [`Layout::for_run`].
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -53,11 +68,8 @@ impl Layout {
             None if !files::exists(root) => return Err(not("there is no such folder")),
             None => return Err(not("it has no file oci-layout")),
         };
-        let version: serde_json::Value = serde_json::from_slice(&text).map_err(|_| not("its oci-layout is no JSON"))?;
-        match version.get("imageLayoutVersion").and_then(|version| version.as_str()) {
-            Some(version) if version.starts_with("1.") => Ok(Self::at(root, files)),
-            _ => Err(not("its imageLayoutVersion is not 1.x")),
-        }
+        check_marker(&text).map_err(not)?;
+        Ok(Self::at(root, files))
     }
 
     /// As [`Layout::open_or_create`], with files that are watched.
@@ -83,7 +95,7 @@ impl Layout {
             layout.files.replace(&index, &document::to_bytes(&Index::empty()), &scratch)?;
         }
         // The marker comes last: without it nothing takes the folder for a layout.
-        layout.files.replace(&root.join("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#, &scratch)?;
+        layout.files.replace(&root.join("oci-layout"), MARKER, &scratch)?;
         Ok(layout)
     }
 

@@ -15,10 +15,10 @@ mod partial;
 
 pub use blob_writer::BlobWriter;
 pub use error::StoreError;
-pub use files::{Change, Files, Held, Watch};
+pub use files::{Change, Files, Held, Scratch, Watch, temporary_folder};
 pub use frame_index::{FrameIndex, FrameKey, FrameRecord, Shelf, Wanted};
-pub use images::Named;
-pub use layout::Layout;
+pub use images::{Named, choose};
+pub use layout::{Layout, MARKER, check_marker};
 pub use lease::Collecting;
 pub use leftovers::{Leftover, LeftoverKind};
 pub use partial::Partial;

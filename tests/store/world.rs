@@ -200,7 +200,7 @@ pub fn pull_from(registry: &str, store: &Path, files: Files) -> Result<pull::Pul
 pub fn convert_from(source: &Path, store: &Path, tag: &str, files: Files) -> Result<(), String> {
     let layout = Layout::open_or_create_on(store, files).map_err(words)?;
     let location = Location::Layout { dir: source.into(), name: Some(tag.into()) };
-    let source = Source::open(&location, &client()).map_err(words)?;
+    let source = wait(Source::open(&location, &client())).map_err(words)?;
     let cut = Policy::with_average(16 << 10).unwrap();
     let work = LayerWork { settings: Settings { cut, ..Settings::default() }, force: false, strict: false };
     let options = convert::Options { work, platforms: Vec::new(), threads: 2, memory: 16 << 20 };
@@ -231,7 +231,7 @@ pub fn check_whole(store: &Path, when: &str) {
     assert!(checked.faults.is_empty(), "{when}: {:?}", checked.faults);
     for name in layout::names(store) {
         let location = Location::Layout { dir: store.into(), name: Some(name.clone()) };
-        let source = Source::open(&location, &client()).unwrap();
+        let source = wait(Source::open(&location, &client())).unwrap();
         wait(verify::image(&source)).unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
     }
 }

@@ -12,7 +12,7 @@ mod watch;
 
 pub use lock::{Held, Lock, is_free};
 pub use open_file::OpenFile;
-pub use read::{Entry, exists, holds_something, len, list, open, open_if_there, read_up_to};
+pub use read::{Entry, exists, holds_something, len, list, open, open_if_there, read_up_to, temporary_folder};
 pub use watch::{Change, Watch};
 
 use std::fs;
@@ -78,11 +78,24 @@ impl Files {
         Ok(scratch)
     }
 
+    /// A new file of no lasting name beside `path`, which it is going to replace; its own name says so. What a killed process left of the
+    /// same kind is removed.
+    pub fn scratch_for(&self, path: &Path) -> Result<Scratch, StoreError> {
+        let folder = folder_of(path);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let prefix = format!(".{name}.unfinished-");
+        self.sweep_those(folder, |name| name.starts_with(&prefix));
+        let made = tempfile::Builder::new().prefix(&prefix).make_in(folder, |path| OpenFile::create_new(self, path));
+        let scratch = doing(made, "make a temporary file in", folder)?;
+        doing(scratch.as_file().lock_new(), "lock", scratch.path())?;
+        Ok(scratch)
+    }
+
     /// Puts a finished file on disk and gives it its name; both outlast a power loss.
     pub fn publish(&self, scratch: Scratch, path: &Path) -> Result<(), StoreError> {
         doing(scratch.as_file().sync(), "sync", scratch.path())?;
         self.name(scratch, path)?;
-        self.sync_dir(path.parent().unwrap_or(Path::new(".")))
+        self.sync_dir(folder_of(path))
     }
 
     /// Gives a file its name without putting it on disk: for caches that prove themselves.
@@ -117,8 +130,15 @@ impl Files {
 
     /// Removes temporary files that dead processes left. A young one may be on its way to its lock and stays.
     pub fn sweep(&self, folder: &Path) {
+        self.sweep_those(folder, |_| true);
+    }
+
+    fn sweep_those(&self, folder: &Path, ours: impl Fn(&str) -> bool) {
         const YOUNG: std::time::Duration = std::time::Duration::from_secs(60);
         for entry in list(folder).unwrap_or_default() {
+            if !entry.name.to_str().is_some_and(&ours) {
+                continue;
+            }
             let path = folder.join(&entry.name);
             let dead = entry.age() > YOUNG && open(&path).is_ok_and(|file| is_free(&file));
             if dead && self.remove(&path).is_ok() {
@@ -126,4 +146,9 @@ impl Files {
             }
         }
     }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Opens a file for reading.
@@ -22,6 +22,12 @@ pub fn open_if_there(path: &Path) -> io::Result<Option<File>> {
 /// Whether there is something of that name.
 pub fn exists(path: &Path) -> bool {
     path.exists()
+}
+
+/// Where large files may lie for a while: `TMPDIR`, else `/var/tmp`, because `/tmp` is in memory on many systems.
+pub fn temporary_folder() -> PathBuf {
+    let var = Path::new("/var/tmp");
+    if std::env::var_os("TMPDIR").is_none() && var.is_dir() { var.into() } else { std::env::temp_dir() }
 }
 
 /// Whether it is a folder with anything in it.
