@@ -42,7 +42,7 @@ pub enum ArchiveError {
         fault: MemberFault,
     },
     /// Another kind of archive, or none.
-    #[error("{} is not an {form}: {why}", .path.display())]
+    #[error("{} is no {form}: {why}", .path.display())]
     Form {
         /// The archive.
         path: PathBuf,
