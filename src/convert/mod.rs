@@ -9,4 +9,5 @@ mod records;
 mod run;
 
 pub use layer::{Kept, LayerFailure, LayerOutcome, LayerProgress, LayerWork};
+pub use records::stale as stale_records;
 pub use run::{ConvertError, Converted, ConvertedLayer, Event, Options, Report, convert};

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::encode::Recipe;
 use crate::format::annotations::Annotations;
 use crate::image::rewrite::NewBlob;
-use crate::store::{Layout, StoreError};
+use crate::store::{Layout, Leftover, StoreError};
 
 /// A layer's conversion, as it is remembered.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,9 +30,12 @@ pub struct Remembered {
     pub reason: Option<String>,
 }
 
+/// Where records lie among a layout's private files.
+const FOLDER: &str = "converted";
+
 /// The name of a record: whatever shapes the blob is in it.
 fn name(layer: &Digest, recipe: &Recipe) -> String {
-    format!("converted/{}", shape(layer, recipe).hex())
+    format!("{FOLDER}/{}", shape(layer, recipe).hex())
 }
 
 /// Stands for one piece of work: two processes that would do the same know it by this.
@@ -74,4 +77,19 @@ pub fn remember(
         Record { diff_id, digest: blob.digest, size: blob.size, annotations, reason: reason.map(str::to_owned) };
     let bytes = serde_json::to_vec(&record).expect("a record has a form in JSON");
     layout.write_private(&name(layer, recipe), &bytes)
+}
+
+/// Records that remember a blob that `stays` does not name, and those that cannot be read.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn stale(layout: &Layout, stays: &dyn Fn(&Digest) -> bool) -> Result<Vec<Leftover>, StoreError> {
+    let remembers = |record: &Leftover| {
+        let name = record.path.file_name()?.to_str()?;
+        let record: Record = serde_json::from_slice(&layout.read_private(&format!("{FOLDER}/{name}"))?).ok()?;
+        Some(record.digest)
+    };
+    let mut records = layout.notes(FOLDER)?;
+    records.retain(|record| !remembers(record).is_some_and(|digest| stays(&digest)));
+    Ok(records)
 }

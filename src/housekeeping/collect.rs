@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::convert;
 use crate::digest::Digest;
 use crate::store::{Collecting, Layout, LeftoverKind, Named, StoreError};
 
@@ -40,7 +41,7 @@ pub struct Collected {
     pub partials: usize,
     /// Bytes that they took on disk.
     pub partial_bytes: u64,
-    /// Other leftovers: temporary files and indexes of blobs that are gone.
+    /// Other leftovers: temporary files, and indexes of blobs and notes on blobs that are gone.
     pub leftovers: usize,
     /// Bytes that they took on disk.
     pub leftover_bytes: u64,
@@ -75,6 +76,8 @@ pub fn collect(layout: &Layout, options: &GcOptions) -> Result<Collected, Housek
         leftover.age >= options.leftovers_older_than || (cache && leftover.age >= Duration::from_secs(86_400))
     });
     let mut leftovers: Vec<_> = leftovers.collect();
+    let here: BTreeSet<Digest> = layout.all_blobs()?.into_iter().map(|(digest, _)| digest).collect();
+    leftovers.extend(convert::stale_records(layout, &|blob| here.contains(blob) && !plan.blobs.contains_key(blob))?);
     if let Some(collecting) = collecting.filter(|_| !options.dry_run) {
         collected.images = take_out(layout, &plan.images, &plan.goes)?;
         for digest in plan.blobs.keys() {

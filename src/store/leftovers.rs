@@ -18,6 +18,8 @@ pub enum LeftoverKind {
     Temporary,
     /// The frame index of a blob that is not here.
     FrameIndex,
+    /// A note on a blob that is not here.
+    Note,
 }
 
 /// A file that an interrupted run left.
@@ -61,6 +63,19 @@ impl Layout {
             }
         }
         Ok(found)
+    }
+
+    /// Every small file of our own in `folder`, as a leftover; whether it is one, only those know who write them.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn notes(&self, folder: &str) -> Result<Vec<Leftover>, StoreError> {
+        let folder = self.private().join(folder);
+        let note = |entry: files::Entry| {
+            let (path, age) = (folder.join(&entry.name), entry.age());
+            Leftover { kind: LeftoverKind::Note, path, bytes: entry.allocated, age }
+        };
+        Ok(doing(files::list(&folder), "list", &folder)?.into_iter().map(note).collect())
     }
 
     /// Removes a leftover, unless somebody has taken it up meanwhile: then `false`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chunkify::digest::Digest;
 use chunkify::housekeeping::{self, GcOptions};
 use chunkify::image::{Descriptor, media_type};
-use chunkify::store::Layout;
+use chunkify::store::{Files, Layout};
 use serde_json::json;
 
 use crate::support::command::chunkify;
@@ -188,6 +188,29 @@ fn leftovers_go_by_age_and_not_while_somebody_works_on_them() {
     assert!((10_000..200_000).contains(&collected.partial_bytes), "holes take no room: {}", collected.partial_bytes);
     drop(held);
     assert_eq!(housekeeping::collect(&layout, &now).unwrap().partials, 1);
+}
+
+#[test]
+fn what_is_remembered_of_a_conversion_goes_with_its_blob() {
+    let world = World::new();
+    let folder = folder();
+    let store = folder.path().join("store");
+    copy(&world.before(Run::Remove), &store);
+    let records = store.join(".chunkify/converted");
+    let count = || fs::read_dir(&records).unwrap().count();
+    let layout = Layout::open(&store).unwrap();
+    assert_eq!(count(), 3, "one layer is in both images");
+    fs::write(records.join("damaged"), "{").unwrap();
+    assert_eq!(housekeeping::collect(&layout, &PLAIN).unwrap().leftovers, 1);
+    housekeeping::remove(&layout, &["old".into()]).unwrap();
+    let dry = housekeeping::collect(&layout, &GcOptions { dry_run: true, ..PLAIN }).unwrap();
+    assert_eq!((dry.leftovers, count()), (1, 3), "a dry run tells it and leaves it");
+    // The index of the blob goes with the blob and is not counted.
+    assert_eq!(housekeeping::collect(&layout, &PLAIN).unwrap().leftovers, 1);
+    assert_eq!(count(), 2);
+    world.run(Run::Convert, &store, Files::default()).unwrap();
+    check_whole(&store, "after a conversion that finds its records");
+    assert_eq!(count(), 2, "nothing was converted again");
 }
 
 #[test]
