@@ -22,6 +22,7 @@ pub struct Place {
 }
 
 impl Place {
+    /// With an image of two layers, `app:1`.
     #[track_caller]
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -47,6 +48,7 @@ impl Place {
         layout::Image::read(&self.path("converted"), "app:1").digest
     }
 
+    /// Converts, from and to any place.
     pub fn convert(&self, from: &str, to: &str) -> Ran {
         chunkify(&["convert", from, to])
     }
@@ -94,6 +96,7 @@ pub fn put(tar: &mut tar::Builder<fs::File>, name: &str, content: &[u8]) {
     tar.append(&header, content).expect("a tar can be written");
 }
 
+/// Runs GNU tar, which must succeed.
 #[track_caller]
 pub fn gnu_tar(arguments: &[&str]) -> Ran {
     run(Command::new("tar").args(arguments)).ok()

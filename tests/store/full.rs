@@ -11,7 +11,7 @@ use crate::world::{Run, World, check_whole, copy, folder};
 
 /// Refuses with an error of the system from a change on.
 #[derive(Debug)]
-struct Refuser {
+pub struct Refuser {
     from: u64,
     with: Errno,
     changes: AtomicU64,
@@ -19,7 +19,7 @@ struct Refuser {
 }
 
 impl Refuser {
-    fn files(from: u64, with: Errno) -> Files {
+    pub fn files(from: u64, with: Errno) -> Files {
         Files::watched(Arc::new(Self { from, with, changes: AtomicU64::new(0), locks: false }))
     }
 }
@@ -52,7 +52,7 @@ fn a_disk_that_fills_up_at_any_step_leaves_the_store_whole_and_is_told() {
             }
             let result = world.run(run, &store, Refuser::files(from, Errno::NOSPC));
             let when = format!("{run:?}, full from change {from}");
-            check_whole(&store, &when);
+            world.check_between(run, &store, &when);
             match result {
                 // The caches are not worth an error.
                 Ok(()) => world.check_done(run, &store),

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use chunkify::store::{Change, Files, Watch};
 use rustix::process::{Signal, getpid, kill_process};
 
-use crate::world::{Run, World, check_whole, convert_from, copy, folder, pull_from};
+use crate::world::{Run, World, check_whole, convert_from, copy, folder, pull_from, repair_from};
 
 /// Ends this process before its `at`th change.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ fn child() {
     match run {
         Run::PullFirst | Run::PullUpdate => drop(pull_from(&value("REGISTRY_ADDRESS"), &store, files).unwrap()),
         Run::Convert => convert_from(Path::new(&value("SOURCE")), &store, "new", files).unwrap(),
+        Run::Repair => repair_from(&value("REGISTRY_ADDRESS"), &store, files).unwrap(),
         Run::Remove | Run::Collect => panic!("they have no process of their own here"),
     }
 }
@@ -61,7 +62,7 @@ fn at_every_step(run: Run) {
         command.env("REGISTRY_ADDRESS", world.registry.address().to_string()).env("SOURCE", world.source());
         let status = command.status().unwrap();
         let when = format!("{run:?}, killed before change {killed}");
-        check_whole(&store, &when);
+        world.check_between(run, &store, &when);
         if status.success() {
             break;
         }
@@ -88,4 +89,9 @@ fn of_a_pull_that_replaces_a_tag() {
 #[test]
 fn of_a_conversion_into_a_layout() {
     at_every_step(Run::Convert);
+}
+
+#[test]
+fn of_a_repair() {
+    at_every_step(Run::Repair);
 }

@@ -8,6 +8,7 @@ mod support;
 mod disk;
 mod world;
 
+mod archives;
 mod full;
 mod housekeeping;
 mod kills;

@@ -55,10 +55,13 @@ pub enum Run {
     Remove,
     /// Blobs go that no image needs, and one image beyond the last.
     Collect,
+    /// One layer has wrong bits, the other was cut short, and both come back.
+    Repair,
 }
 
 impl Run {
-    pub const ALL: [Self; 5] = [Self::PullFirst, Self::PullUpdate, Self::Convert, Self::Remove, Self::Collect];
+    pub const ALL: [Self; 6] =
+        [Self::PullFirst, Self::PullUpdate, Self::Convert, Self::Remove, Self::Collect, Self::Repair];
 
     pub fn called(name: &str) -> Self {
         *Self::ALL.iter().find(|run| format!("{run:?}") == name).unwrap()
@@ -103,8 +106,41 @@ impl World {
                 fs::write(collect.private().join("partial/unfinished"), b"half")
             })
             .unwrap();
+        world.damage();
         world.publish("new");
         world
+    }
+
+    fn damage(&self) {
+        let store = self.before(Run::Repair);
+        copy(&self.before(Run::PullUpdate), &store);
+        let [base, app] = &self.damaged()[..] else { panic!("two layers") };
+        let cut = fs::File::options().write(true).open(layout::blob_path(&store, base)).unwrap();
+        cut.set_len(3000).unwrap();
+        let app = layout::blob_path(&store, app);
+        let mut bytes = fs::read(&app).unwrap();
+        [10_000, 70_000].iter().for_each(|at| bytes[*at] ^= 0x10);
+        fs::write(app, bytes).unwrap();
+    }
+
+    /// The layers that are damaged before [`Run::Repair`].
+    fn damaged(&self) -> Vec<String> {
+        let store = self.before(Run::Repair);
+        layout::Image::read(&store, &layout::names(&store)[0]).layers()
+    }
+
+    /// What must be true of a store in the middle of a run, whatever ended it: nothing is other than its name says, but for what was damaged
+    /// before.
+    #[track_caller]
+    pub fn check_between(&self, run: Run, store: &Path, when: &str) {
+        if run != Run::Repair {
+            return check_whole(store, when);
+        }
+        let damaged = self.damaged();
+        let checked = housekeeping::check(&Layout::open(store).unwrap()).unwrap();
+        for fault in checked.faults {
+            assert!(damaged.contains(&fault.digest.to_string()), "{when}: {fault:?}");
+        }
     }
 
     pub fn source(&self) -> PathBuf {
@@ -126,11 +162,15 @@ impl World {
 
     /// Makes a version the one that the tag stands for.
     pub fn publish(&self, tag: &str) {
-        let layout = Layout::open(&self.converted()).unwrap();
+        self.push(&Layout::open(&self.converted()).unwrap(), tag);
+    }
+
+    /// Pushes a version from a layout to the tag.
+    pub fn push(&self, layout: &Layout, tag: &str) {
         let root = layout.resolve(Some(tag)).unwrap();
         let reference = self.reference(TAG);
         let client = client();
-        let pushed = push::push(&client, &layout, &root, &reference, None, Arc::default(), Arc::new(|_| {}));
+        let pushed = push::push(&client, layout, &root, &reference, None, Arc::default(), Arc::new(|_| {}));
         wait(pushed).unwrap();
     }
 
@@ -151,6 +191,7 @@ impl World {
                 let options = GcOptions { dry_run: false, keep_last, max_bytes: None, leftovers_older_than };
                 housekeeping::collect(&layout, &options).map(|_| ()).map_err(words)
             }
+            Run::Repair => repair_from(&self.registry.address().to_string(), store, files),
         }
     }
 
@@ -181,6 +222,11 @@ impl World {
                 assert_eq!(blobs(store), 4, "a manifest, a config, two layers");
                 assert_eq!(fs::read_dir(store.join(".chunkify/partial")).unwrap().count(), 0);
             }
+            Run::Repair => {
+                assert_eq!(names, std::slice::from_ref(&name));
+                assert_eq!(blobs(store), 4, "a manifest, a config, two layers");
+                check_whole(store, "repaired");
+            }
         }
     }
 }
@@ -195,6 +241,14 @@ pub fn pull_from(registry: &str, store: &Path, files: Files) -> Result<pull::Pul
     let client = client();
     let pulled = pull::pull(&client, &reference, &layout, &options, Arc::new(|_| {}));
     wait(pulled).map_err(words)
+}
+
+pub fn repair_from(registry: &str, store: &Path, files: Files) -> Result<(), String> {
+    let reference: Reference = format!("{registry}/{TAG}").parse().unwrap();
+    let layout = Layout::open_on(store, files).map_err(words)?;
+    let client = client();
+    let checked = wait(housekeeping::repair(&client, &reference.repo(), &layout, |_| {})).map_err(words)?;
+    if checked.faults.is_empty() { Ok(()) } else { Err(format!("{:?}", checked.faults)) }
 }
 
 pub fn convert_from(source: &Path, store: &Path, tag: &str, files: Files) -> Result<(), String> {
@@ -223,17 +277,24 @@ fn words(error: impl std::error::Error + 'static) -> String {
 /// Nothing in the store is other than its name says, and every image that has a name is there to its last byte.
 #[track_caller]
 pub fn check_whole(store: &Path, when: &str) {
+    whole(store).unwrap_or_else(|why| panic!("{when}: {why}"));
+}
+
+/// Why it is not so.
+pub fn whole(store: &Path) -> Result<(), String> {
     if !store.join("oci-layout").exists() {
-        return;
+        return Ok(());
     }
-    let layout = Layout::open(store).unwrap_or_else(|error| panic!("{when}: {error}"));
-    let checked = housekeeping::check(&layout).unwrap_or_else(|error| panic!("{when}: {error}"));
-    assert!(checked.faults.is_empty(), "{when}: {:?}", checked.faults);
+    let checked = housekeeping::check(&Layout::open(store).map_err(words)?).map_err(words)?;
+    if !checked.faults.is_empty() {
+        return Err(format!("{:?}", checked.faults));
+    }
     for name in layout::names(store) {
-        let location = Location::Layout { dir: store.into(), name: Some(name.clone()) };
-        let source = wait(Source::open(&location, &client())).unwrap();
-        wait(verify::image(&source)).unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
+        let location = Location::Layout { dir: store.into(), name: Some(name) };
+        let source = wait(Source::open(&location, &client())).map_err(words)?;
+        wait(verify::image(&source)).map_err(words)?;
     }
+    Ok(())
 }
 
 /// Two layers: one that stays, one that changes in part.
