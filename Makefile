@@ -10,7 +10,7 @@ VERSITYGW := v1.8.0
 OLD ?=
 NEW ?=
 
-.PHONY: help build demo test unit check interop bench reflink peers clean
+.PHONY: help build demo test unit check interop readers bench reflink peers clean
 
 help:
 	@echo 'make demo [OLD=… NEW=…]  convert, serve, pull an image and its update, show both ledgers'
@@ -18,6 +18,7 @@ help:
 	@echo 'make unit                the tests that need no other programs than zstd'
 	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
 	@echo 'make interop             both ways with the reference implementation (root, Go)'
+	@echo 'make readers [OLD=… NEW=…]  skopeo, podman, umoci, containerd and docker read a store (root; READERS_ROOT=DIR has them)'
 	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
 	@echo 'make reflink [OLD=… NEW=…]  disk use of pulls on XFS and btrfs (root, xfsprogs, btrfs-progs)'
 	@echo 'make peers               the registry and the tools that the tests run against'
@@ -43,6 +44,9 @@ check:
 
 interop:
 	tests/interop/run.sh
+
+readers: build
+	tests/readers.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
 bench: build
 	python3 tests/bench/run.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
