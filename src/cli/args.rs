@@ -33,7 +33,7 @@ pub struct Args {
 pub enum Command {
     /// Recompress an image's layers as zstd:chunked
     Convert(ConvertArgs),
-    /// Send an image from a layout to a registry
+    /// Send an image from a layout or an archive to a registry
     Push(PushArgs),
     /// Fetch an image into a store, only what the store lacks
     Pull(PullArgs),
@@ -174,8 +174,8 @@ pub struct ConvertArgs {
 /// `chunkify push`
 #[derive(Debug, clap::Args)]
 pub struct PushArgs {
-    /// The image to push, in a layout
-    #[arg(value_name = "oci:DIR[:NAME]")]
+    /// The image to push, oci:DIR[:NAME] or oci-archive:FILE[:NAME]
+    #[arg(value_name = "SRC")]
     pub source: Location,
     /// Where it goes
     #[arg(value_name = "docker://…")]

@@ -7,28 +7,37 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::push::{self, Event, Sent};
+use crate::archive::Form;
+use crate::push::{self, Blobs, Event, Sent};
 use crate::registry::Repository;
 use crate::report;
-use crate::source::Location;
-use crate::store::Layout;
+use crate::source::{Location, Source};
 
 use super::args::PushArgs;
 use super::progress;
 
 pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let Location::Layout { dir, name } = &args.source else {
-        bail!(
-            "push takes an image from a layout, oci:DIR[:NAME]; to copy between registries use convert or skopeo copy"
-        );
-    };
     let Location::Registry(reference) = &args.destination else {
         bail!("push sends an image to a registry, docker://HOST/REPOSITORY[:TAG]");
     };
     let client = super::client(&args.registry)?;
-    let layout = Layout::open(dir)?;
-    let root = layout.resolve(name.as_deref())?;
+    if let Location::Archive { form: Form::Docker, .. } = &args.source {
+        bail!(
+            "push sends an image as it is, and the layers of a docker-archive are not compressed: chunkify convert {} {}",
+            args.source,
+            args.destination
+        );
+    }
+    let source = Source::open(&args.source, &client).await?;
+    let (blobs, root) = match &source {
+        Source::Layout { layout, name } => (Blobs::from(layout), layout.resolve(name.as_deref())?),
+        Source::Archive(archive) => (Blobs::from(&**archive), archive.root().clone()),
+        Source::Registry(_) => bail!(
+            "push takes an image from oci:DIR[:NAME] or oci-archive:FILE[:NAME]; to copy between registries use convert or \
+             skopeo copy"
+        ),
+    };
     let mount_from = args.mount_from.map(|name| Repository::new(reference.host(), &name)).transpose()?;
     let sent = Arc::new(AtomicU64::new(0));
     let bar = progress::counter(format!("pushing to {reference}"));
@@ -42,7 +51,7 @@ pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
         };
         tell.println(format!("{} {how}, {}", digest.short(), report::bytes(size)));
     };
-    let pushed = push::push(&client, &layout, &root, reference, mount_from.as_ref(), sent, Arc::new(report)).await;
+    let pushed = push::push(&client, blobs, &root, reference, mount_from.as_ref(), sent, Arc::new(report)).await;
     watch.abort();
     bar.finish_and_clear();
     let pushed = pushed?;

@@ -1,4 +1,4 @@
-//! Pushing: an image from a layout to a registry, blobs before manifests, children before their index, the name last.
+//! Pushing: an image from a layout or an archive to a registry, blobs before manifests, children before their index, the name last.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,6 +6,8 @@ use std::sync::atomic::AtomicU64;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use crate::archive::{Archive, ArchiveError};
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::document::DocumentError;
 use crate::image::{Descriptor, Index, Manifest, media_type};
@@ -67,6 +69,9 @@ pub enum PushError {
     /// The layout.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The registry refused a blob.
     #[error("blob {digest} was not pushed")]
     Blob {
@@ -104,14 +109,54 @@ pub enum PushError {
     Depth,
 }
 
-/// Pushes `root` of a layout under a name. Blobs that `mount_from` (a repository of the same registry) has are mounted. `sent` counts
+/// Where the blobs are.
+#[derive(Clone, Copy, Debug)]
+pub enum Blobs<'a> {
+    /// In a layout.
+    Layout(&'a Layout),
+    /// In an archive.
+    Archive(&'a Archive),
+}
+
+impl<'a> From<&'a Layout> for Blobs<'a> {
+    fn from(layout: &'a Layout) -> Self {
+        Self::Layout(layout)
+    }
+}
+
+impl<'a> From<&'a Archive> for Blobs<'a> {
+    fn from(archive: &'a Archive) -> Self {
+        Self::Archive(archive)
+    }
+}
+
+impl Blobs<'_> {
+    fn document(&self, digest: &Digest) -> Result<Vec<u8>, PushError> {
+        Ok(match self {
+            Self::Layout(layout) => layout.read_blob(digest, limits::MANIFEST)?,
+            Self::Archive(archive) => archive.read_blob(digest, limits::MANIFEST)?,
+        })
+    }
+
+    fn open(&self, digest: &Digest) -> Result<Blob, PushError> {
+        Ok(match self {
+            Self::Layout(layout) => {
+                let failed = |source| StoreError::io("look at", &layout.blob_path(digest), source);
+                Blob::whole(layout.open_blob(digest)?).map_err(failed)?
+            }
+            Self::Archive(archive) => archive.blob(digest)?,
+        })
+    }
+}
+
+/// Pushes `root` of a layout or an archive under a name. Blobs that `mount_from` (a repository of the same registry) has are mounted. `sent` counts
 /// uploaded bytes while they go.
 ///
 /// # Errors
 /// [`PushError`]. The name is untouched then; what was uploaded need not be uploaded again.
 pub async fn push(
     client: &Client,
-    layout: &Layout,
+    blobs: impl Into<Blobs<'_>>,
     root: &Descriptor,
     reference: &Reference,
     mount_from: Option<&Repository>,
@@ -120,8 +165,16 @@ pub async fn push(
 ) -> Result<Pushed, PushError> {
     let repo = reference.repo();
     let mount_from = mount_from.filter(|from| from.host() == repo.host() && from.name() != repo.name());
-    let mut run =
-        Run { client, layout, repo, mount_from, sent, report, seen: BTreeSet::new(), pushed: Pushed::default() };
+    let mut run = Run {
+        client,
+        local: blobs.into(),
+        repo,
+        mount_from,
+        sent,
+        report,
+        seen: BTreeSet::new(),
+        pushed: Pushed::default(),
+    };
     let bytes = run.document(root, 0).await?;
     let name = reference.tag().map_or_else(|| root.digest.to_string(), str::to_owned);
     run.put(root, &name, &bytes).await?;
@@ -131,7 +184,7 @@ pub async fn push(
 
 struct Run<'a> {
     client: &'a Client,
-    layout: &'a Layout,
+    local: Blobs<'a>,
     repo: Repository,
     mount_from: Option<&'a Repository>,
     sent: Arc<AtomicU64>,
@@ -144,7 +197,7 @@ impl Run<'_> {
     /// Pushes everything below a document, and returns its bytes.
     async fn document(&mut self, descriptor: &Descriptor, depth: usize) -> Result<Vec<u8>, PushError> {
         let wrong = |source| PushError::Document { digest: descriptor.digest, source };
-        let bytes = self.layout.read_blob(&descriptor.digest, limits::MANIFEST)?;
+        let bytes = self.local.document(&descriptor.digest)?;
         if media_type::is_manifest(&descriptor.media_type) {
             let manifest = Manifest::parse(&bytes).map_err(wrong)?;
             self.blobs(&manifest).await?;
@@ -170,8 +223,7 @@ impl Run<'_> {
     async fn blobs(&mut self, manifest: &Manifest) -> Result<(), PushError> {
         let mut wanted: Vec<Descriptor> = Vec::new();
         for blob in manifest.layers.iter().chain([&manifest.config]) {
-            let foreign =
-                media_type::is_foreign_layer(&blob.media_type) && self.layout.blob_size(&blob.digest)?.is_none();
+            let foreign = media_type::is_foreign_layer(&blob.media_type) && self.local.open(&blob.digest).is_err();
             if !foreign && self.seen.insert(blob.digest) {
                 wanted.push(blob.clone());
             }
@@ -199,8 +251,7 @@ impl Run<'_> {
 
     async fn blob(&self, blob: &Descriptor) -> Result<(u64, Sent), PushError> {
         let Descriptor { digest, .. } = blob;
-        let size = self.layout.blob_size(digest)?;
-        let size = size.ok_or_else(|| StoreError::Missing { digest: *digest, path: self.layout.root().into() })?;
+        let size = self.local.open(digest)?.len();
         let sent = self.send(digest, size).await.map_err(|source| PushError::Blob { digest: *digest, source })?;
         (self.report)(Event::Blob { digest: *digest, size, sent });
         Ok((size, sent))
@@ -215,7 +266,7 @@ impl Run<'_> {
         {
             return Ok(Sent::Mounted);
         }
-        let open = || self.layout.open_blob(digest).map_err(std::io::Error::other);
+        let open = || self.local.open(digest).map_err(std::io::Error::other);
         self.client.upload_blob(&self.repo, *digest, size, open, self.sent.clone()).await?;
         Ok(Sent::Uploaded)
     }

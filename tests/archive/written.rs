@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::support::command::chunkify;
 use crate::support::content::digest_of;
+use crate::support::layout;
+use crate::support::registry::{Mode, Registry};
 use crate::{Place, gnu_tar};
 
 /// Nothing unfinished lies about.
@@ -132,4 +134,30 @@ fn a_link_is_replaced_and_what_it_led_to_is_not() {
     place.convert(&place.image(), &format!("oci-archive:{}", link.display())).ok();
     assert_eq!(fs::read(&target).unwrap(), b"mine");
     chunkify(&["verify", &format!("oci-archive:{}", link.display())]).ok();
+}
+
+#[test]
+fn an_archive_is_pushed_from_where_it_lies() {
+    let place = Place::new();
+    let registry = Registry::with_mode(Mode::Go);
+    let reference = format!("docker://{}/app:1", registry.address());
+    let archive = place.path("image.tar");
+    place.convert(&place.image(), &format!("oci-archive:{}:app:1", archive.display())).ok();
+    // gzip's output is no place to read blobs from, so that this one goes through a temporary file.
+    std::process::Command::new("gzip").args(["-kq"]).arg(&archive).status().unwrap();
+    for archive in [format!("oci-archive:{}", archive.display()), format!("oci-archive:{}.gz:app:1", archive.display())]
+    {
+        let said = chunkify(&["push", "--plain-http", &archive, &reference]).ok().stdout;
+        assert!(said.starts_with(&place.converted()), "{said}");
+    }
+    let store = place.path("store");
+    chunkify(&["pull", "--plain-http", &reference, "--store", &store.display().to_string()]).ok();
+    let name = layout::names(&store).pop().unwrap();
+    assert_eq!(layout::Image::read(&store, &name).digest, place.converted());
+
+    let docker = format!("docker-archive:{}", archive.display());
+    let refused = chunkify(&["push", "--plain-http", &docker, &reference]).refused();
+    assert!(refused.stderr.contains(&format!("chunkify convert {docker} {reference}")), "{}", refused.stderr);
+    let refused = chunkify(&["pull", &docker, "--store", "x"]).refused();
+    assert!(refused.stderr.contains("convert reads archives"), "{}", refused.stderr);
 }

@@ -50,7 +50,7 @@ fn threads_do_not_change_a_byte() {
 fn the_form_of_the_source_does_not_matter() {
     let work = tempfile::tempdir().expect("a temporary folder can be made");
     let [tars, _] = made::tars();
-    for form in [Form::Tar, Form::Gzip, Form::DockerGzip] {
+    for form in [Form::Tar, Form::Gzip, Form::DockerGzip, Form::Zstd] {
         let (source, target) = (work.path().join(format!("{form:?}-in")), work.path().join(format!("{form:?}-out")));
         layout::write_image(&source, "old", &tars, form);
         chunkify(&["convert", &place(&source, "old"), &place(&target, "old")]).ok();

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use chunkify::blob::Blob;
 use chunkify::digest::Digest;
 use chunkify::registry::{Client, RegistryError};
 
@@ -20,7 +21,7 @@ async fn upload(client: &Client, server: &Server, bytes: &[u8]) -> (Result<(), R
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(bytes).expect("written");
     let sent = Arc::new(AtomicU64::new(0));
-    let open = || std::fs::File::open(file.path());
+    let open = || std::fs::File::open(file.path()).and_then(Blob::whole);
     let size = bytes.len() as u64;
     let result = client.upload_blob(&repo(server), Digest::of(bytes), size, open, sent.clone()).await;
     (result, sent.load(Ordering::Relaxed))
@@ -271,7 +272,7 @@ async fn what_cannot_succeed_ends_soon() {
 async fn a_blob_that_cannot_be_read_is_no_failure_of_the_connection() {
     let (server, _) = registry(Box::new(|_, _| None)).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let open = || std::fs::File::open(file.path());
+    let open = || std::fs::File::open(file.path()).and_then(Blob::whole);
     let result = client().upload_blob(&repo(&server), Digest::of(b"x"), 1000, open, Arc::default()).await;
     assert!(matches!(result, Err(RegistryError::Source(_))), "{result:?}");
 }

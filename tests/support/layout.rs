@@ -27,6 +27,8 @@ pub enum Form {
     Gzip,
     /// The same, but the descriptor claims Docker's media type.
     DockerGzip,
+    /// Several zstd frames with a skippable one between them, and nothing chunked.
+    Zstd,
 }
 
 /// Writes a layout with one image of these tars under `tag`, beside whatever is there.
@@ -47,6 +49,7 @@ fn write(dir: &Path, tag: &str, tars: &[Vec<u8>], form: Form, diff_ids: &[String
         let (kind, bytes) = match form {
             Form::Tar => (LAYER.to_owned(), tar.clone()),
             Form::Gzip => (format!("{LAYER}+gzip"), gzip(tar)),
+            Form::Zstd => (format!("{LAYER}+zstd"), zstd(tar)),
             Form::DockerGzip => ("application/vnd.docker.image.rootfs.diff.tar.gzip".to_owned(), gzip(tar)),
         };
         layers.push(put(dir, &kind, &bytes));
@@ -77,6 +80,19 @@ fn put(dir: &Path, kind: &str, bytes: &[u8]) -> Value {
 fn gzip(tar: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(tar).and_then(|()| encoder.finish()).expect("memory takes all")
+}
+
+fn zstd(tar: &[u8]) -> Vec<u8> {
+    use chunkify::zstd::{codec::FrameCompressor, frames};
+    let mut compressor = FrameCompressor::new();
+    let mut out = Vec::new();
+    // At no boundary of the tar.
+    for piece in tar.chunks(100_003) {
+        out.extend(compressor.compress(piece, 3));
+        out.extend(frames::skippable_header(5).expect("five bytes fit"));
+        out.extend(b"other");
+    }
+    out
 }
 
 /// `index.json`, if there is one.

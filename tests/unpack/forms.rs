@@ -34,7 +34,7 @@ fn every_compression_gives_the_same() {
     ];
     let expected = Place::new(&layers).unpack();
     assert_eq!(names(&expected), ["d", "d/big", "d/more"]);
-    for form in [Form::Gzip, Form::DockerGzip] {
+    for form in [Form::Gzip, Form::DockerGzip, Form::Zstd] {
         let place = Place::empty();
         layout::write_image(&place.image(), "image", &layers, form);
         assert_eq!(place.unpack(), expected, "{form:?}");
@@ -55,7 +55,7 @@ fn every_compression_gives_the_same() {
 #[test]
 fn damaged_blobs_are_refused() {
     let tar = Layer::new().file("f", crate::support::made::noise(1, 300_000)).done();
-    for form in [Form::Tar, Form::Gzip] {
+    for form in [Form::Tar, Form::Gzip, Form::Zstd] {
         let place = Place::empty();
         layout::write_image(&place.image(), "image", std::slice::from_ref(&tar), form);
         let digest = &Image::read(&place.image(), "image").layers()[0];

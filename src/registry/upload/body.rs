@@ -1,8 +1,6 @@
-//! A part of a file as the body of a request.
+//! A part of a blob as the body of a request.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +9,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// Bytes read from the file at once.
+use crate::blob::Blob;
+
+/// Bytes read at once.
 const READ: usize = 256 << 10;
 
 /// What the sender and the body share.
@@ -19,13 +19,13 @@ const READ: usize = 256 << 10;
 pub(super) struct Progress {
     /// Bytes of this request that were handed to the connection.
     pub(super) handed: Arc<AtomicU64>,
-    /// Why the file could not be read on.
+    /// Why the blob could not be read on.
     pub(super) fault: Arc<Mutex<Option<io::Error>>>,
 }
 
-/// Bytes of a file from an offset on, of known length.
-pub(super) struct FileBody {
-    pub(super) file: File,
+/// Bytes of a blob from an offset on, of known length.
+pub(super) struct BlobBody {
+    pub(super) blob: Blob,
     pub(super) at: u64,
     pub(super) left: u64,
     pub(super) progress: Progress,
@@ -33,7 +33,7 @@ pub(super) struct FileBody {
     pub(super) sent: Arc<AtomicU64>,
 }
 
-impl Body for FileBody {
+impl Body for BlobBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -44,7 +44,7 @@ impl Body for FileBody {
         let len = usize::try_from(self.left).unwrap_or(READ).min(READ);
         let mut piece = vec![0; len];
         // A local file is read where it is needed: the pieces are small, and a thread for each would cost more.
-        if let Err(error) = self.file.read_exact_at(&mut piece, self.at) {
+        if let Err(error) = self.blob.read_exact_at(&mut piece, self.at) {
             let kind = error.kind();
             *self.progress.fault.lock().expect("no holder of this lock panics") = Some(error);
             return Poll::Ready(Some(Err(kind.into())));

@@ -8,7 +8,6 @@ mod body;
 mod session;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -23,6 +22,7 @@ use super::error::RegistryError;
 use super::reference::Repository;
 use super::token::Scope;
 use super::{Client, http};
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::ledger::Ledger;
 
@@ -65,7 +65,7 @@ struct Upload<'a> {
     url: Url,
     digest: Digest,
     size: u64,
-    open: &'a (dyn Fn() -> io::Result<File> + Send + Sync),
+    open: &'a (dyn Fn() -> io::Result<Blob> + Send + Sync),
     /// Bytes of all blobs that were handed to connections and are not to be sent again.
     sent: Arc<AtomicU64>,
 }
@@ -114,7 +114,7 @@ impl Client {
         repo: &Repository,
         digest: Digest,
         size: u64,
-        open: impl Fn() -> io::Result<File> + Send + Sync,
+        open: impl Fn() -> io::Result<Blob> + Send + Sync,
         sent: Arc<AtomicU64>,
     ) -> Result<(), RegistryError> {
         let endpoint = self.target(repo).await?;

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, H
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::body::{FileBody, Progress};
+use super::body::{BlobBody, Progress};
 use super::{Manner, SMALLEST_PIECE, Upload};
 use crate::ledger::Ledger;
 use crate::registry::Client;
@@ -279,7 +279,7 @@ impl<'b> Session<'_, 'b> {
             let before = progress.handed.swap(0, Ordering::Relaxed);
             upload.sent.fetch_sub(before, Ordering::Relaxed);
             let (progress, sent) = (progress.clone(), upload.sent.clone());
-            Ok(reqwest::Body::wrap(FileBody { file: (upload.open)()?, at, left: len, progress, sent }))
+            Ok(reqwest::Body::wrap(BlobBody { blob: (upload.open)()?, at, left: len, progress, sent }))
         };
         let mut ask = Ask { body: Some(&body), patience: FOREVER, ..ask };
         ask.headers.push((CONTENT_LENGTH, HeaderValue::from(len)));
