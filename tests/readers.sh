@@ -80,8 +80,8 @@ blobs = [digest, manifest["config"]["digest"]] + [layer["digest"] for layer in m
 open(work + "/blobs", "w").write("\n".join(sorted(set(blobs))) + "\n")
 open(work + "/digest", "w").write(digest)
 open(work + "/config", "w").write(manifest["config"]["digest"])
-print("%s: %d layers, %d of them pulled in part, %d of %d bytes over the wire"
-      % (digest, len(manifest["layers"]), len(partial), report["wire"]["body_bytes"], report["image_bytes"]))
+print("%s: %d of %d layers pulled in part, %d of %d bytes over the wire"
+      % (digest, len(partial), len(manifest["layers"]), report["wire"]["body_bytes"], report["image_bytes"]))
 PYTHON
 digest=$(cat "$work/digest")
 "$chunkify" convert "oci:$work/store:$name" "oci-archive:$work/image.tar:$name" >/dev/null

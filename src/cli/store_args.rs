@@ -26,9 +26,9 @@ pub enum StoreCommand {
     Rm(RmArgs),
     /// Remove blobs that no image needs, and what interrupted runs left
     Gc(GcArgs),
-    /// Tell how much of the frames is shared between which images
+    /// Show which images share how much, frame by frame
     Stats(LookArgs),
-    /// Make the indexes of all frames again
+    /// Make the index of each blob's frames again
     Reindex(LookArgs),
     /// Check every blob against its digest, and bring back what is damaged
     Verify(StoreVerifyArgs),
@@ -65,13 +65,13 @@ pub struct GcArgs {
     /// Say what would go, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Leave N images of each repository, the last that were pulled; names without a repository stay
+    /// Keep the N images of each repository that were pulled last; names without a repository stay
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub keep_last: Option<u32>,
     /// Remove the oldest images until the others fit, such as 20GB; the newest stays in any case
     #[arg(long, value_name = "SIZE", value_parser = size)]
     pub max_size: Option<u64>,
-    /// Remove unfinished blobs that nobody has written for so long, such as 12h or 7d
+    /// Remove unfinished blobs that nobody has written for this long, such as 12h or 7d
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age)]
     pub older_than: Duration,
     /// Print JSON

@@ -18,9 +18,9 @@ pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
             let client = super::client(&args.registry)?;
             let verified = verify::image(&Source::open(&location, &client).await?).await?;
             say!(
-                "{location} is whole: {} manifests, {} layers ({} zstd:chunked, {} frames), {}",
-                verified.manifests,
-                verified.layers,
+                "{location} is whole: {}, {} ({} zstd:chunked, {} frames), {}",
+                report::count(verified.manifests, "manifest"),
+                report::count(verified.layers, "layer"),
                 verified.chunked,
                 report::thousands(verified.frames as u64),
                 report::bytes(verified.bytes),

@@ -35,7 +35,7 @@ pub fn remove(layout: &Layout, names: &[String]) -> Result<Vec<RemovedImage>, Ho
         }
     }
     let is_meant = |image: &Named| names.iter().any(|name| image.is_called(name));
-    let goes = images.iter().map(|image| is_meant(image).then(|| "it was named".to_owned())).collect();
+    let goes = images.iter().map(|image| is_meant(image).then(|| "you named it".to_owned())).collect();
     let goes = with_attached(&mut Graph::new(layout), &images, goes);
     take_out(layout, &images, &goes)
 }

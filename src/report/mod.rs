@@ -13,4 +13,4 @@ pub use inspect::{image, layer};
 pub use pull::pulled;
 pub use store::{checked, collected, listing, mended, reindexed, removed, stats};
 pub use unpack::unpacked;
-pub use words::{bytes, chain, percent, seconds, thousands};
+pub use words::{bytes, chain, count, percent, seconds, thousands};

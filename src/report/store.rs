@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::housekeeping::{Checked, Collected, Fault, FaultKind, Listing, Mended, Reindexed, RemovedImage, Stats};
 
 use super::table::table;
-use super::words::{bytes, percent, thousands};
+use super::words::{bytes, count, percent, thousands};
 
 /// The images of a store.
 pub fn listing(listing: &Listing) -> String {
@@ -24,16 +24,15 @@ pub fn listing(listing: &Listing) -> String {
         let name = image.name.clone().unwrap_or_else(|| image.digest.short());
         let _ = writeln!(out, "of {name} {} are not here", count(image.missing, "blob"));
     }
-    let _ = writeln!(
-        out,
-        "{} in {}, {}",
-        bytes(listing.bytes),
-        count(listing.blobs, "blob"),
-        count(listing.images.len(), "image")
-    );
+    if listing.blobs == 0 && listing.images.is_empty() {
+        out.push_str("the store is empty\n");
+    } else {
+        let (size, blobs) = (bytes(listing.bytes), count(listing.blobs, "blob"));
+        let _ = writeln!(out, "{size} in {blobs}, {}", count(listing.images.len(), "image"));
+    }
     if listing.unreferenced > 0 {
         let (size, blobs) = (bytes(listing.unreferenced_bytes), count(listing.unreferenced, "blob"));
-        let _ = writeln!(out, "{size} in {blobs} belong to no image: store gc frees them");
+        let _ = writeln!(out, "{size} in {blobs} belong to no image: store gc frees what nothing needs");
     }
     if listing.unfinished_bytes > 0 {
         let _ = writeln!(out, "{} of unfinished blobs wait for the next attempt", bytes(listing.unfinished_bytes));
@@ -75,13 +74,17 @@ pub fn collected(collected: &Collected) -> String {
         let _ = writeln!(out, "what is left is more than {}, but the newest image stays", bytes(most));
     }
     let freed = collected.blob_bytes + collected.partial_bytes + collected.leftover_bytes;
-    let _ = writeln!(out, "{} {goes}, {} of blobs stay", bytes(freed), bytes(collected.left_bytes));
+    let freed = if freed == 0 { "nothing".into() } else { bytes(freed) };
+    let _ = match collected.left_bytes {
+        0 => writeln!(out, "{freed} {goes}, no blob stays"),
+        left => writeln!(out, "{freed} {goes}, {} of blobs stay", bytes(left)),
+    };
     out
 }
 
 /// What images share.
 pub fn stats(stats: &Stats) -> String {
-    let head = ["image", "nearest other", "frames", "bytes", "unique", "shared", "of it with nearest"];
+    let head = ["image", "nearest other", "frames", "bytes", "unique", "shared", "with nearest"];
     let rows = stats.images.iter().map(|image| {
         let has = |pair: &&crate::housekeeping::Pair| pair.a == image.image || pair.b == image.image;
         // Pairs come with the most first.
@@ -94,13 +97,12 @@ pub fn stats(stats: &Stats) -> String {
     });
     let mut out = if stats.images.is_empty() { String::new() } else { table(2, &head, rows.collect()) };
     let unknown: u64 = stats.images.iter().map(|image| image.unknown_bytes).sum();
-    let _ = writeln!(
-        out,
-        "{} different frames, {}; with what blobs repeat, {}",
-        thousands(stats.frames),
-        bytes(stats.bytes),
-        bytes(stats.stored_bytes)
-    );
+    if stats.frames == 0 {
+        out.push_str("there are no frames: no image has zstd:chunked layers\n");
+    } else {
+        let (frames, size, stored) = (thousands(stats.frames), bytes(stats.bytes), bytes(stats.stored_bytes));
+        let _ = writeln!(out, "{frames} different frames, {size}; {stored} with those that are stored more than once");
+    }
     if unknown > 0 {
         let _ = writeln!(out, "{} of layers are not zstd:chunked and not counted", bytes(unknown));
     }
@@ -139,8 +141,13 @@ pub fn checked(checked: &Checked) -> String {
     }
     let looked_at = format!("{} in {}", bytes(checked.bytes), count(checked.blobs, "blob"));
     let _ = match checked.faults.len() {
+        0 if checked.blobs == 0 => writeln!(out, "all is whole: the store is empty"),
         0 => writeln!(out, "all is whole: {looked_at}"),
-        faults => writeln!(out, "{} of {looked_at}; --repair docker://… brings them back", count(faults, "fault")),
+        faults => writeln!(
+            out,
+            "{} ({looked_at}); --repair docker://… brings back what is damaged or missing",
+            count(faults, "fault")
+        ),
     };
     out
 }
@@ -157,13 +164,4 @@ fn fault(fault: &Fault) -> String {
         [one, rest @ ..] => format!("{one} and {} more need it", rest.len()),
     };
     format!("{} {what}; {whose}\n", fault.digest)
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = match what {
-        "index" if number != 1 => "indexes".into(),
-        what if number == 1 => what.to_owned(),
-        what => format!("{what}s"),
-    };
-    format!("{} {plural}", thousands(number as u64))
 }

@@ -36,6 +36,16 @@ pub fn thousands(count: u64) -> String {
     out
 }
 
+/// A number of things, in the singular where there is one.
+pub fn count(number: usize, what: &str) -> String {
+    let plural = match what {
+        "index" if number != 1 => "indexes".into(),
+        what if number == 1 => what.to_owned(),
+        what => format!("{what}s"),
+    };
+    format!("{} {plural}", thousands(number as u64))
+}
+
 /// A part of a whole in percent, with one digit: `19.1 %`.
 pub fn percent(part: u64, whole: u64) -> String {
     #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "three digits for people")]

@@ -95,7 +95,7 @@ pub enum StoreError {
         source: DocumentError,
     },
     /// No image of that name.
-    #[error("{} holds no image {name:?}; it holds {}", .path.display(), list(.names))]
+    #[error("{} holds no image{}; it holds {}", .path.display(), quoted(.name), list(.names))]
     NoImage {
         /// As asked for.
         name: String,
@@ -143,10 +143,15 @@ impl StoreError {
     }
 }
 
+/// A name that was asked for, or nothing where none was.
+fn quoted(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" {name:?}") }
+}
+
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;
     match names {
-        [] => "none".into(),
+        [] => "nothing".into(),
         names if names.len() > SHOWN => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
         names => names.join(", "),
     }
