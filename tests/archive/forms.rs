@@ -23,7 +23,7 @@ fn same_image(place: &Place, archive: &str) {
 
 #[test]
 fn layouts_that_tar_has_packed() {
-    let place = Place::new();
+    let place = Place::made();
     let (layout, file) = (place.path("converted"), place.path("packed.tar"));
     let (dir, tar) = (layout.display().to_string(), file.display().to_string());
     let archive = format!("oci-archive:{tar}:app:1");
@@ -47,7 +47,7 @@ fn layouts_that_tar_has_packed() {
 
 #[test]
 fn an_archive_that_comes_through_a_pipe() {
-    let place = Place::new();
+    let place = Place::made();
     let (pipe, packed) = (place.path("pipe"), place.path("packed.tar"));
     gnu_tar(&["-cf", &packed.display().to_string(), "-C", &place.path("converted").display().to_string(), "."]);
     run(Command::new("mkfifo").arg(&pipe)).ok();
@@ -116,7 +116,7 @@ fn with_links(place: &Place, parts: &Parts) -> PathBuf {
 
 #[test]
 fn what_docker_save_writes() {
-    let place = Place::new();
+    let place = Place::made();
     let parts = parts(&place);
     let path = with_links(&place, &parts).display().to_string();
     for name in ["", ":app:1", ":docker.io/library/app:1", ":app:one", ":@0"] {
@@ -132,7 +132,7 @@ fn what_docker_save_writes() {
 
 #[test]
 fn layers_of_a_docker_archive_may_be_compressed() {
-    let place = Place::new();
+    let place = Place::made();
     let parts = parts(&place);
     let gzip = |tar: &Vec<u8>| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -152,7 +152,7 @@ fn layers_of_a_docker_archive_may_be_compressed() {
 
 #[test]
 fn several_images_in_one_archive() {
-    let place = Place::new();
+    let place = Place::made();
     let parts = parts(&place);
     let names: Vec<_> = parts.layers.iter().map(|layer| format!("{}.tar", hex(layer))).collect();
     let image = json!({"Config": "config.json", "RepoTags": ["app:1"], "Layers": names});

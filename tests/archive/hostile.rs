@@ -29,7 +29,7 @@ fn with(place: &Place, name: &str, content: &[u8]) -> std::path::PathBuf {
 
 #[test]
 fn names_that_lead_elsewhere_or_stand_there_twice() {
-    let place = Place::new();
+    let place = Place::made();
     for (name, why) in [
         ("../outside", "\"../outside\" leads out of the archive"),
         ("blobs/../../outside", "leads out of the archive"),
@@ -48,7 +48,7 @@ fn names_that_lead_elsewhere_or_stand_there_twice() {
 #[test]
 fn links_and_devices_in_the_place_of_files() {
     use tar::EntryType;
-    let place = Place::new();
+    let place = Place::made();
     let blob = place.members().pop().unwrap().0;
     for (replaced, kind, why) in [
         ("index.json", EntryType::Symlink, "\"index.json\" is a symlink, where a plain file is needed"),
@@ -76,7 +76,7 @@ fn links_and_devices_in_the_place_of_files() {
 
 #[test]
 fn sizes_that_lie() {
-    let place = Place::new();
+    let place = Place::made();
     let good = place.tar("good.tar", &[("oci-layout", b"x"), ("index.json", b"y")]);
     let bytes = fs::read(good).unwrap();
     let path = place.path("lying.tar");
@@ -100,7 +100,7 @@ fn sizes_that_lie() {
 
 #[test]
 fn blobs_that_are_not_what_they_are_called() {
-    let place = Place::new();
+    let place = Place::made();
     let members = place.members();
     for (number, (name, content)) in members.iter().enumerate().filter(|(_, (name, _))| name.starts_with("blobs")) {
         let mut wrong = content.clone();
@@ -135,7 +135,7 @@ fn refuses_missing(path: &Path, digest: &str) {
 
 #[test]
 fn lists_that_lie() {
-    let place = Place::new();
+    let place = Place::made();
     let config = json!({"rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", "0".repeat(64))]}}).to_string();
     let wrong = format!("{}.json", "1".repeat(64));
     let list =
@@ -198,7 +198,7 @@ fn lists_that_lie() {
 
 #[test]
 fn what_is_no_archive_and_how_to_name_what_it_is() {
-    let place = Place::new();
+    let place = Place::made();
     let oci = place.path("oci.tar");
     place.convert(&place.image(), &format!("oci-archive:{}", oci.display())).ok();
     refuses("docker-archive", &oci, &["it is an OCI layout: name it oci-archive:FILE"]);
@@ -230,7 +230,7 @@ fn what_is_no_archive_and_how_to_name_what_it_is() {
 
 #[test]
 fn documents_without_end_and_members_without_number() {
-    let place = Place::new();
+    let place = Place::made();
     let path = place.path("large.tar");
     let file = fs::File::create(&path).unwrap();
     let mut tar = tar::Builder::new(file);

@@ -24,7 +24,7 @@ pub struct Place {
 impl Place {
     /// With an image of two layers, `app:1`.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn made() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let [old, _] = support::made::tars();
         layout::write_image(&folder.path().join("image"), "app:1", &old, Form::Gzip);

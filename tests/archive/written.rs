@@ -24,7 +24,7 @@ fn nothing_unfinished(folder: &Path) {
 
 #[test]
 fn an_archive_has_the_image_to_the_byte_and_gnu_tar_reads_it() {
-    let place = Place::new();
+    let place = Place::made();
     for form in ["oci-archive", "docker-archive"] {
         let file = place.path("image.tar");
         let destination = format!("{form}:{}:app:1", file.display());
@@ -52,7 +52,7 @@ fn an_archive_has_the_image_to_the_byte_and_gnu_tar_reads_it() {
 
 #[test]
 fn docker_finds_its_list_in_a_docker_archive() {
-    let place = Place::new();
+    let place = Place::made();
     for (name, expected) in [(":app:1", Some("docker.io/library/app:1")), ("", None)] {
         let file = place.path("image.tar");
         place.convert(&place.image(), &format!("docker-archive:{}{name}", file.display())).ok();
@@ -77,7 +77,7 @@ fn docker_finds_its_list_in_a_docker_archive() {
 
 #[test]
 fn an_image_that_is_converted_already_passes_through_unchanged() {
-    let place = Place::new();
+    let place = Place::made();
     let archive = format!("oci-archive:{}:app:1", place.path("image.tar").display());
     place.convert(&place.image(), &archive).ok();
     let again = format!("oci:{}:again", place.path("again").display());
@@ -89,7 +89,7 @@ fn an_image_that_is_converted_already_passes_through_unchanged() {
 
 #[test]
 fn what_cannot_be_written_is_told_before_the_work() {
-    let place = Place::new();
+    let place = Place::made();
     let folder = place.path("folder");
     fs::create_dir(&folder).unwrap();
     for (destination, why) in [
@@ -108,7 +108,7 @@ fn what_cannot_be_written_is_told_before_the_work() {
 
 #[test]
 fn a_failure_leaves_the_archive_that_was_there() {
-    let place = Place::new();
+    let place = Place::made();
     let file = place.path("image.tar");
     fs::write(&file, "something else").unwrap();
     let layout = Layout::open(&place.path("converted")).unwrap();
@@ -127,7 +127,7 @@ fn a_failure_leaves_the_archive_that_was_there() {
 
 #[test]
 fn a_link_is_replaced_and_what_it_led_to_is_not() {
-    let place = Place::new();
+    let place = Place::made();
     let (target, link) = (place.path("target"), place.path("image.tar"));
     fs::write(&target, "mine").unwrap();
     symlink(&target, &link).unwrap();
@@ -138,7 +138,7 @@ fn a_link_is_replaced_and_what_it_led_to_is_not() {
 
 #[test]
 fn an_archive_is_pushed_from_where_it_lies() {
-    let place = Place::new();
+    let place = Place::made();
     let registry = Registry::with_mode(Mode::Go);
     let reference = format!("docker://{}/app:1", registry.address());
     let archive = place.path("image.tar");
