@@ -1,5 +1,6 @@
 //! `chunkify convert`
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -37,41 +38,11 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let watch: Report = if args.json { Arc::new(json()) } else { Bar::start() };
     let client = super::client(&args.registry)?;
     let source = Source::open(&args.source, &client).await?;
-    if let Location::Archive { form: Form::Docker, .. } = &args.destination
-        && options.platforms.is_empty()
-        && media_type::is_index(&source.root().await?.descriptor.media_type)
-    {
-        // Known before the work is done.
-        bail!(ArchiveError::Index);
-    }
+    let run = Run { source: &source, named: &args.source, options: &options, watch };
     let (image, converted) = match &args.destination {
-        Location::Layout { dir, name } => {
-            let layout = Layout::open_or_create(dir)?;
-            let converted = convert::convert(&source, &layout, &options, watch).await?;
-            let name = name.clone().unwrap_or_else(|| default_name(&args.source));
-            layout.set_image(&name, converted.root.clone())?;
-            (format!("oci:{}:{name}", dir.display()), converted)
-        }
-        Location::Registry(reference) => {
-            let spool = Spool::new()?;
-            let converted = convert::convert(&source, spool.layout(), &options, watch).await?;
-            send(&client, &source, spool.layout(), &converted, reference).await?;
-            (format!("docker://{reference}"), converted)
-        }
-        Location::Archive { form, file, name } => {
-            // docker knows an image by a full name or by none.
-            let default = || (*form == Form::Oci).then(|| default_name(&args.source));
-            let name = name.clone().or_else(default);
-            let image = Location::Archive { form: *form, file: file.clone(), name: name.clone() };
-            let writer = Writer::begin(*form, file, name.as_deref())?;
-            let spool = Spool::new()?;
-            let converted = convert::convert(&source, spool.layout(), &options, watch).await?;
-            let root = converted.root.clone();
-            // The layout goes with the spool, which waits until the archive is there.
-            let written = tokio::task::spawn_blocking(move || writer.write(spool.layout(), &root));
-            written.await?.with_context(|| format!("the image was converted, but not written to {image}"))?;
-            (image.to_string(), converted)
-        }
+        Location::Layout { dir, name } => run.into_layout(dir, name.as_deref()).await?,
+        Location::Registry(reference) => run.into_registry(&client, reference).await?,
+        Location::Archive { form, file, name } => run.into_archive(*form, file, name.clone()).await?,
     };
     let (root, layers, took) = (&converted.root.digest, &converted.layers, started.elapsed().as_secs_f64());
     if args.json {
@@ -81,6 +52,52 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
         show!("{}", report::converted(layers, took));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A conversion, and where to.
+struct Run<'a> {
+    source: &'a Source,
+    named: &'a Location,
+    options: &'a Options,
+    watch: Report,
+}
+
+impl Run<'_> {
+    async fn into_layout(self, dir: &Path, name: Option<&str>) -> anyhow::Result<(String, Converted)> {
+        let layout = Layout::open_or_create(dir)?;
+        let converted = convert::convert(self.source, &layout, self.options, self.watch).await?;
+        let name = name.map_or_else(|| default_name(self.named), str::to_owned);
+        layout.set_image(&name, converted.root.clone())?;
+        Ok((format!("oci:{}:{name}", dir.display()), converted))
+    }
+
+    async fn into_registry(self, client: &Client, reference: &Reference) -> anyhow::Result<(String, Converted)> {
+        let spool = Spool::new()?;
+        let converted = convert::convert(self.source, spool.layout(), self.options, self.watch).await?;
+        send(client, self.source, spool.layout(), &converted, reference).await?;
+        Ok((format!("docker://{reference}"), converted))
+    }
+
+    async fn into_archive(self, form: Form, file: &Path, name: Option<String>) -> anyhow::Result<(String, Converted)> {
+        // What cannot be written is told before the work is done.
+        if form == Form::Docker
+            && self.options.platforms.is_empty()
+            && media_type::is_index(&self.source.root().await?.descriptor.media_type)
+        {
+            bail!(ArchiveError::Index);
+        }
+        // docker knows an image by a full name or by none.
+        let name = name.or_else(|| (form == Form::Oci).then(|| default_name(self.named)));
+        let image = Location::Archive { form, file: file.into(), name: name.clone() };
+        let writer = Writer::begin(form, file, name.as_deref())?;
+        let spool = Spool::new()?;
+        let converted = convert::convert(self.source, spool.layout(), self.options, self.watch).await?;
+        let root = converted.root.clone();
+        // The layout goes with the spool, which waits until the archive is there.
+        let written = tokio::task::spawn_blocking(move || writer.write(spool.layout(), &root));
+        written.await?.with_context(|| format!("the image was converted, but not written to {image}"))?;
+        Ok((image.to_string(), converted))
+    }
 }
 
 /// The name in a layout when none is given: the source's tag.
