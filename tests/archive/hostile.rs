@@ -4,10 +4,14 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use chunkify::archive::{Archive, Form};
+use chunkify::limits;
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::Place;
 use crate::support::command::chunkify;
+use crate::support::content::digest_of;
 
 #[track_caller]
 fn refuses(form: &str, path: &Path, why: &[&str]) {
@@ -256,4 +260,98 @@ fn documents_without_end_and_members_without_number() {
     file.write_all(&[0; 1024]).unwrap();
     file.flush().unwrap();
     refuses("oci-archive", &path, &["has too many members"]);
+}
+
+/// A small archive that is both kinds at once.
+fn small() -> Vec<u8> {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("small.tar");
+    let mut tar = tar::Builder::new(fs::File::create(&path).unwrap());
+    let layer = b"a layer";
+    let config = json!({"rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]}}).to_string();
+    let named = |bytes: &[u8]| format!("blobs/sha256/{}", digest_of(bytes).trim_start_matches("sha256:"));
+    let descriptor =
+        |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": digest_of(bytes), "size": bytes.len()});
+    let (kind, config_kind, layer_kind) = (
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.oci.image.layer.v1.tar",
+    );
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": kind, "config": descriptor(config_kind, config.as_bytes()),
+        "layers": [descriptor(layer_kind, layer)],
+    });
+    let manifest = manifest.to_string();
+    let index = json!({"schemaVersion": 2, "manifests": [descriptor(kind, manifest.as_bytes())]}).to_string();
+    let list =
+        json!([{"Config": named(config.as_bytes()), "RepoTags": ["app:1"], "Layers": [named(layer)]}]).to_string();
+    for (name, bytes) in [
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice()),
+        ("index.json", index.as_bytes()),
+        ("manifest.json", list.as_bytes()),
+        (&named(config.as_bytes()), config.as_bytes()),
+        (&named(manifest.as_bytes()), manifest.as_bytes()),
+        (&named(layer), layer),
+    ] {
+        crate::put(&mut tar, name, bytes);
+    }
+    tar.finish().unwrap();
+    fs::read(path).unwrap()
+}
+
+/// Opens an archive as whoever reads images does; whatever it says of itself, nothing but errors may come of it.
+fn read_all(path: &Path, size: u64) -> usize {
+    let mut opened = 0;
+    for form in [Form::Oci, Form::Docker] {
+        let Ok(archive) = Archive::open(form, path, None) else { continue };
+        opened += 1;
+        let Ok(bytes) = archive.read_blob(&archive.root().digest, limits::MANIFEST) else { continue };
+        let Ok(manifest) = chunkify::image::Manifest::parse(&bytes) else { continue };
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            let _ = archive.read_blob(&blob.digest, limits::MANIFEST);
+            if let Ok(blob) = archive.blob(&blob.digest) {
+                assert!(blob.len() <= size);
+                std::io::copy(&mut blob.reader(), &mut std::io::sink()).unwrap();
+            }
+        }
+    }
+    opened
+}
+
+#[test]
+fn the_small_archive_is_both_kinds() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), small()).unwrap();
+    assert_eq!(read_all(file.path(), small().len() as u64), 2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    #[test]
+    fn any_damage_is_an_error_at_most(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        fix in any::<bool>(),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = small();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if fix {
+            // Headers whose sums are right again, so that the damage gets further.
+            for block in bytes.chunks_exact_mut(512).filter(|block| &block[257..262] == b"ustar") {
+                block[148..156].fill(b' ');
+                let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+                block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), &bytes).unwrap();
+        read_all(file.path(), bytes.len() as u64);
+    }
 }
