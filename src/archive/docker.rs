@@ -1,5 +1,5 @@
-//! What `docker save` writes: `manifest.json`, and the configs and layers that it names. There is no manifest of the image in it, so one is
-//! made here, of layers as they lie there.
+//! What `docker save` writes: `manifest.json`, and the configs and layers that it names. Newer ones are an OCI layout beside, which has the
+//! image's manifest. For others one is made here, of layers as they lie there.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -17,7 +17,7 @@ use crate::store::StoreError;
 
 use super::Form;
 use super::error::{ArchiveError, MemberFault};
-use super::oci::BLOBS;
+use super::oci::{self, BLOBS};
 use super::open::{Chosen, Opened};
 
 /// The member that lists the images.
@@ -66,7 +66,12 @@ pub fn choose(archive: &Opened<'_>, name: Option<&str>) -> Result<Chosen, Archiv
     if listed.layers.len() > limits::LAYERS {
         return Err(too_many("layers", listed.layers.len(), limits::LAYERS));
     }
-    image(archive, listed)
+    // The config names the tars of the layers, so that a manifest with the same config is the same image, whatever else it says.
+    let config = in_name(&listed.config).filter(|_| archive.has("oci-layout"));
+    match config.map(|config| oci::of_config(archive, &config)).transpose()?.flatten() {
+        Some(chosen) => Ok(chosen),
+        None => image(archive, listed),
+    }
 }
 
 fn find<'a>(archive: &Opened<'_>, list: &'a [Listed], name: Option<&str>) -> Result<&'a Listed, ArchiveError> {

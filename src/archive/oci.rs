@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::digest::Digest;
-use crate::image::Index;
+use crate::image::{Index, Manifest, media_type};
 use crate::store;
 
 use super::Form;
@@ -27,15 +27,33 @@ pub fn choose(archive: &Opened<'_>, name: Option<&str>) -> Result<Chosen, Archiv
         }));
     };
     store::check_marker(&marker).map_err(not)?;
-    let index = archive.document("index.json")?.ok_or_else(|| not("it has no index.json"))?;
-    let index = Index::parse(&index).map_err(|source| ArchiveError::Document {
-        path: archive.path.into(),
-        name: "index.json".into(),
-        source,
-    })?;
+    let index = index(archive)?.ok_or_else(|| not("it has no index.json"))?;
     let images: Vec<_> = index.manifests.into_iter().map(store::Named::of).collect();
     let root = store::choose(&images, name, archive.path)?;
     Ok(Chosen { root, blobs: blobs(archive)?, made: BTreeMap::new() })
+}
+
+/// The image of that config, when the index lists its manifest.
+///
+/// # Errors
+/// [`ArchiveError`].
+pub fn of_config(archive: &Opened<'_>, config: &Digest) -> Result<Option<Chosen>, ArchiveError> {
+    for root in index(archive)?.map(|index| index.manifests).unwrap_or_default() {
+        if !media_type::is_manifest(&root.media_type) {
+            continue;
+        }
+        let Some(bytes) = archive.document(&format!("{BLOBS}{}", root.digest.hex()))? else { continue };
+        let is_it = |manifest: Manifest| manifest.config.digest == *config;
+        if Digest::of(&bytes) == root.digest && Manifest::parse(&bytes).is_ok_and(is_it) {
+            return Ok(Some(Chosen { root, blobs: blobs(archive)?, made: BTreeMap::new() }));
+        }
+    }
+    Ok(None)
+}
+
+fn index(archive: &Opened<'_>) -> Result<Option<Index>, ArchiveError> {
+    let unreadable = |source| ArchiveError::Document { path: archive.path.into(), name: "index.json".into(), source };
+    archive.document("index.json")?.map(|bytes| Index::parse(&bytes).map_err(unreadable)).transpose()
 }
 
 fn blobs(archive: &Opened<'_>) -> Result<BTreeMap<Digest, super::members::Place>, ArchiveError> {

@@ -92,9 +92,9 @@ impl Run<'_> {
         let writer = Writer::begin(form, file, name.as_deref())?;
         let spool = Spool::new()?;
         let converted = convert::convert(self.source, spool.layout(), self.options, self.watch).await?;
-        let root = converted.root.clone();
-        // The layout goes with the spool, which waits until the archive is there.
-        let written = tokio::task::spawn_blocking(move || writer.write(spool.layout(), &root));
+        // The spool stays here: whoever interrupts the writing must not leave it behind.
+        let (layout, root) = (spool.layout().clone(), converted.root.clone());
+        let written = tokio::task::spawn_blocking(move || writer.write(&layout, &root));
         written.await?.with_context(|| format!("the image was converted, but not written to {image}"))?;
         Ok((image.to_string(), converted))
     }

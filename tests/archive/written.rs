@@ -78,13 +78,16 @@ fn docker_finds_its_list_in_a_docker_archive() {
 #[test]
 fn an_image_that_is_converted_already_passes_through_unchanged() {
     let place = Place::made();
-    let archive = format!("oci-archive:{}:app:1", place.path("image.tar").display());
-    place.convert(&place.image(), &archive).ok();
-    let again = format!("oci:{}:again", place.path("again").display());
-    assert!(place.convert(&archive, &again).ok().stdout.starts_with(&place.converted()));
-    // Onto itself, too.
-    assert!(place.convert(&archive, &archive).ok().stdout.starts_with(&place.converted()));
-    chunkify(&["verify", &archive]).ok();
+    for form in ["oci-archive", "docker-archive"] {
+        let archive = format!("{form}:{}:app:1", place.path("image.tar").display());
+        place.convert(&place.image(), &archive).ok();
+        let again = format!("oci:{}:again", place.path(form).display());
+        assert!(place.convert(&archive, &again).ok().stdout.starts_with(&place.converted()), "{form}");
+        // Onto itself, too.
+        assert!(place.convert(&archive, &archive).ok().stdout.starts_with(&place.converted()), "{form}");
+        let verified = chunkify(&["verify", &archive]).ok().stdout;
+        assert!(verified.contains("2 zstd:chunked"), "{verified}");
+    }
 }
 
 #[test]
