@@ -6,8 +6,7 @@ use std::sync::Mutex;
 use anyhow::Context as _;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-/// The longest secret that is read, in bytes.
-const LONGEST: u64 = 64 << 10;
+use crate::limits;
 
 /// How the terminal was before it was told not to show what is typed.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -15,7 +14,10 @@ static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 /// The secret on standard input, to its end; one line break at the end is none of it.
 pub fn from_stdin() -> anyhow::Result<String> {
     let mut text = String::new();
-    io::stdin().take(LONGEST).read_to_string(&mut text).context("cannot read the password from standard input")?;
+    io::stdin()
+        .take(limits::PASSWORD)
+        .read_to_string(&mut text)
+        .context("cannot read the password from standard input")?;
     let bare = text.strip_suffix('\n').unwrap_or(&text);
     let bare = bare.strip_suffix('\r').unwrap_or(bare);
     anyhow::ensure!(!bare.is_empty(), "there is no password on standard input");
@@ -54,6 +56,6 @@ pub fn show_again() {
 
 fn line() -> anyhow::Result<String> {
     let mut line = String::new();
-    io::stdin().lock().take(LONGEST).read_line(&mut line).context("cannot read from the terminal")?;
+    io::stdin().lock().take(limits::PASSWORD).read_line(&mut line).context("cannot read from the terminal")?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }

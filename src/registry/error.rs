@@ -369,6 +369,9 @@ impl RegistryError {
             Self::Transport { .. } | Self::Stalled { .. } | Self::Slow { .. } | Self::NoProgress { .. } => {
                 Some("what has come is kept; the same command goes on from there")
             }
+            Self::Status { status: 416, .. } => Some(
+                "the registry's blob has fewer bytes than the manifest states, or a proxy before it does not know ranges",
+            ),
             Self::Status { status: 401 | 403, .. } => Some("give credentials that may do this"),
             Self::Status { status: 404, .. } => Some("check the name, and whether credentials are needed to see it"),
             Self::Status { status: 429, .. } => {

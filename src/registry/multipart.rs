@@ -6,9 +6,6 @@
 use super::content_range::ContentRange;
 use crate::limits;
 
-/// The longest boundary, in bytes; the specification's is 70.
-const MAX_BOUNDARY: usize = 256;
-
 /// What the reader found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -68,7 +65,7 @@ impl Multipart {
             return Ok(None);
         }
         let boundary = boundary(parameters).ok_or(MultipartError::Boundary)?;
-        if boundary.is_empty() || boundary.len() > MAX_BOUNDARY {
+        if boundary.is_empty() || boundary.len() > limits::PART_BOUNDARY {
             return Err(MultipartError::Boundary);
         }
         let delimiter = [b"--", boundary.as_bytes()].concat();

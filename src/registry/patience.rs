@@ -5,16 +5,10 @@ use std::time::Duration;
 use super::Client;
 use super::error::{Place, RegistryError};
 use super::ranges::Outcome;
+use crate::limits;
 
 /// An answer that brings less than this, and less than half of what was missing, counts against the server.
 const PROGRESS: u64 = 16 << 10;
-/// Answers that may bring so little, for one blob.
-const POOR_ANSWERS: u32 = 16;
-/// Complete answers in a row that may bring nothing at all.
-const EMPTY_ANSWERS: u32 = 2;
-/// Refusals of several ranges, for one blob, before no more than one is asked for whatever the host has proved. Stops a registry that
-/// redirects to a new host each time, which would have to prove itself anew for ever.
-const REFUSALS: u32 = 16;
 
 /// What a server has done wrong so far.
 #[derive(Default)]
@@ -32,7 +26,7 @@ pub(super) struct Patience {
 impl Patience {
     /// Whether to ask for no more than one range at a time.
     pub(super) fn is_wary(&self) -> bool {
-        self.refused >= REFUSALS
+        self.refused >= limits::RANGE_REFUSALS
     }
 
     /// The pause before the next request.
@@ -65,7 +59,7 @@ impl Patience {
             _ => (self.empty, self.broken) = (0, 0),
         }
         self.poor += u32::from(poor);
-        if self.empty >= EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > POOR_ANSWERS {
+        if self.empty >= limits::EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > limits::POOR_ANSWERS {
             let tried = self.broken.max(1);
             return Err(outcome
                 .fault

@@ -88,16 +88,8 @@ fn member() -> impl Strategy<Value = Member> {
     let ids = prop_oneof![4 => (0..70_000_u64, 0..70_000_u64), 1 => (0..1_u64 << 31, 0..1_u64 << 31)];
     let some_records = prop_oneof![3 => Just(BTreeMap::new()), 1 => records()];
     let rest = (0..0o10000_u32, ids, any::<u32>(), (0..4096_u32, 0..4096_u32), some_records, any::<bool>());
-    (kind, name, payload(), rest).prop_map(|(kind, name, payload, (mode, ids, seconds, device, records, ustar))| Member {
-        kind,
-        name,
-        payload,
-        mode,
-        ids,
-        seconds,
-        device,
-        records,
-        ustar,
+    (kind, name, payload(), rest).prop_map(|(kind, name, payload, (mode, ids, seconds, device, records, ustar))| {
+        Member { kind, name, payload, mode, ids, seconds, device, records, ustar }
     })
 }
 

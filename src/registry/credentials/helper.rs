@@ -6,7 +6,6 @@
 use std::fmt;
 use std::process::{ExitStatus, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,8 +14,6 @@ use tokio::process::Command;
 use super::{Credentials, CredentialsError};
 use crate::limits;
 
-/// How long a helper may take; some ask their user.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What helpers say when they have no login for a registry. It is part of the protocol.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user name that marks a secret as an identity token.
@@ -107,8 +104,9 @@ impl HelperName {
             }
             Ok((child.wait().await.map_err(start)?, out))
         };
-        let silent = |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: PATIENCE.as_secs() };
-        tokio::time::timeout(PATIENCE, talk).await.map_err(silent)?
+        let silent =
+            |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: limits::HELPER_TIME.as_secs() };
+        tokio::time::timeout(limits::HELPER_TIME, talk).await.map_err(silent)?
     }
 
     fn failed(&self, status: ExitStatus, out: &[u8]) -> CredentialsError {

@@ -34,11 +34,21 @@ const KNOWN: &[(&[&str], &[&str], &[&str], &str)] = &[
         &["name"],
         "tarfile takes the access time in a GNU header for the beginning of the name",
     ),
-    (BOTH, &["gnu-volume-label", "unknown-type"], &["members"], "what cannot be unpacked ends our reading; they list it"),
+    (
+        BOTH,
+        &["gnu-volume-label", "unknown-type"],
+        &["members"],
+        "what cannot be unpacked ends our reading; they list it",
+    ),
     (&[PYTHON], &["negative-size"], &["members"], "tarfile lists a file of -1 bytes"),
     (BOTH, &["pax-malformed-length"], &["members"], "Go refuses records that it cannot read; they go on without"),
     (BOTH, &["pax-nul-in-path"], &["members"], "Go refuses a NUL in a name; they cut the name there, or keep it"),
-    (BOTH, &["pax-empty-value"], &["name"], "an empty PAX value takes back an earlier one in Go, and is a value for them"),
+    (
+        BOTH,
+        &["pax-empty-value"],
+        &["name"],
+        "an empty PAX value takes back an earlier one in Go, and is a value for them",
+    ),
     (BOTH, &["pax-global"], &["time"], "Go leaves it to its callers to apply global records, and podman does not"),
     (
         &[GNU],
@@ -64,7 +74,9 @@ fn list_the_same_entries() {
         for peer in [GNU, PYTHON] {
             let theirs = &listings[&(archive.name.clone(), peer.to_owned())];
             let differences = differences(&ours, theirs, peer);
-            let listed = KNOWN.iter().filter(|(peers, names, ..)| peers.contains(&peer) && names.contains(&archive.name.as_str()));
+            let listed = KNOWN
+                .iter()
+                .filter(|(peers, names, ..)| peers.contains(&peer) && names.contains(&archive.name.as_str()));
             let listed: BTreeSet<&str> = listed.flat_map(|(_, _, aspects, _)| aspects.iter().copied()).collect();
             let aspects: BTreeSet<&str> = differences.iter().map(|(aspect, _)| *aspect).collect();
             if aspects != listed {
