@@ -3,6 +3,7 @@
 //! A number from outside meets one of these before it meets an allocator, a disk or a clock. `spec-notes/limits.md` has the same table
 //! with the attack that each stops; a test holds the two against each other, and meets each limit at its number and one past it.
 
+use std::io::{self, Read};
 use std::time::Duration;
 
 /// A limit's number, with its unit.
@@ -141,4 +142,18 @@ limits! {
     Count REQUEST_HEADERS: usize = 100;
     /// How long it may take to come.
     Time REQUEST_TIME: Duration = Duration::from_secs(60);
+}
+
+/// Reads `source` to its end.
+///
+/// # Errors
+/// Those of `source`; [`io::ErrorKind::FileTooLarge`] when there are more than `limit` bytes.
+pub fn read(source: impl Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let why = format!("it has more than the {limit} bytes that are accepted");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
 }

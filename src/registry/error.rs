@@ -240,6 +240,9 @@ pub enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::Redirects {
+            return write!(f, "it is one more redirect than the {} that are followed", crate::limits::REDIRECTS);
+        }
         f.write_str(match self {
             Self::ContentRange => "its Content-Range is missing or does not fit the blob",
             Self::Multipart => "its multipart body is malformed",
@@ -247,7 +250,7 @@ impl fmt::Display for Fault {
             Self::Surplus => "its body is longer than it may be",
             Self::Truncated => "its body is cut short",
             Self::Location => "it has no usable Location",
-            Self::Redirects => "too many redirects",
+            Self::Redirects => "it is one redirect too many",
             Self::Downgrade => "it would leave encryption",
             Self::Token => "it holds no token",
             Self::MediaType => "it has no media type",

@@ -317,3 +317,19 @@ impl Http {
 fn is_busy(status: StatusCode, several: bool) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504) || (status == StatusCode::INTERNAL_SERVER_ERROR && !several)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit() {
+        let http = Http::new(Options::default()).expect("a client");
+        assert!(http.pause(1) <= http.options.backoff && http.pause(1) >= http.options.backoff / 2);
+        for failures in [7, 8, 9, 30, u32::MAX] {
+            let pause = http.pause(failures);
+            assert!((limits::PAUSE / 4..=limits::PAUSE).contains(&pause), "{failures}: {pause:?}");
+        }
+        assert_eq!(http.pause(u32::MAX), limits::PAUSE);
+    }
+}

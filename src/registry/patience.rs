@@ -68,3 +68,38 @@ impl Patience {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+
+    fn judge(patience: &mut Patience, came: u64, refused: bool) -> Result<(), RegistryError> {
+        let missing = 1 << 20;
+        let left = Span::new(came, missing).into_iter().collect();
+        let url = "https://registry.example/v2/".parse().expect("a URL");
+        let place = || Place::new(&reqwest::Method::GET, &url);
+        patience.judge(Outcome { left, missing, refused, fault: None }, limits::ATTEMPTS, place)
+    }
+
+    #[test]
+    fn patience_ends_at_its_limits() {
+        let mut patience = Patience::default();
+        for _ in 0..limits::POOR_ANSWERS {
+            judge(&mut patience, 1, false).expect("a poor answer");
+        }
+        assert!(judge(&mut patience, 1, false).is_err(), "one poor answer past {}", limits::POOR_ANSWERS);
+        let mut patience = Patience::default();
+        for _ in 1..limits::EMPTY_ANSWERS {
+            judge(&mut patience, 0, false).expect("an empty answer");
+        }
+        assert!(judge(&mut patience, 0, false).is_err(), "{} empty answers", limits::EMPTY_ANSWERS);
+        let mut patience = Patience::default();
+        for _ in 1..limits::RANGE_REFUSALS {
+            judge(&mut patience, 0, true).expect("a refusal");
+        }
+        assert!(!patience.is_wary());
+        judge(&mut patience, 0, true).expect("a refusal");
+        assert!(patience.is_wary(), "after {} refusals", limits::RANGE_REFUSALS);
+    }
+}

@@ -125,7 +125,7 @@ pub const LIES: &[Lie] = &[
             let other = of(&[("other", noise(9, 2000))]);
             (p.toc, p.tar_split) = (other.toc, other.tar_split);
         },
-        "the headers before the payload of \"other\", decompresses to",
+        "the headers before the payload of \"other\", does not decompress",
     ),
     (
         "a file's digest",

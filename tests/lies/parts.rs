@@ -1,6 +1,7 @@
 //! A layer taken apart, which is what a liar starts from, and put together again around the lie with every outer digest made right.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use chunkify::cut::{Average, Policy};
 use chunkify::digest::Digest;
@@ -49,8 +50,11 @@ pub struct Told {
 /// `a` is one chunk of 700 bytes, `b` several and one of zeros, then an empty file. Both are of noise, so that their frames' lengths tell
 /// nothing of their content.
 pub fn parts() -> Parts {
-    let long = [noise(1, 9000), vec![0; 5000], noise(2, 3000)].concat();
-    of(&[("a", noise(3, 700)), ("b", long), ("empty", Vec::new())])
+    static PARTS: LazyLock<Parts> = LazyLock::new(|| {
+        let long = [noise(1, 9000), vec![0; 5000], noise(2, 3000)].concat();
+        of(&[("a", noise(3, 700)), ("b", long), ("empty", Vec::new())])
+    });
+    PARTS.clone()
 }
 
 /// A layer of these files, cut finely.
@@ -115,12 +119,16 @@ impl Parts {
         self.tar_split = out;
     }
 
+    /// How many chunks a file has.
+    pub fn chunks(&self, name: &str) -> usize {
+        self.toc["entries"].as_array().unwrap().iter().filter(|entry| entry["name"] == name).count()
+    }
+
     /// Where the frame of a chunk is.
     pub fn span(&mut self, name: &str, nth: usize) -> Range<usize> {
         let at = |value: &Value| usize::try_from(value.as_u64().unwrap()).unwrap();
         let start = at(&self.entry(name, nth)["offset"]);
-        let count = self.toc["entries"].as_array().unwrap().iter().filter(|entry| entry["name"] == name).count();
-        let end = match nth + 1 < count {
+        let end = match nth + 1 < self.chunks(name) {
             true => at(&self.entry(name, nth + 1)["offset"]),
             false => at(&self.entry(name, 0)["endOffset"]),
         };

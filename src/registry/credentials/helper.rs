@@ -100,7 +100,11 @@ impl HelperName {
             }
             let mut out = Vec::new();
             if let Some(stdout) = stdout {
-                stdout.take(limits::HELPER_ANSWER).read_to_end(&mut out).await.map_err(start)?;
+                stdout.take(limits::HELPER_ANSWER + 1).read_to_end(&mut out).await.map_err(start)?;
+            }
+            if out.len() as u64 > limits::HELPER_ANSWER {
+                let said = format!("it prints more than the {} bytes that are accepted", limits::HELPER_ANSWER);
+                return Err(CredentialsError::HelperFailed { name: self.to_string(), said });
             }
             Ok((child.wait().await.map_err(start)?, out))
         };
