@@ -105,8 +105,12 @@ fn bombs_cost_what_they_are() {
         assert!(refused.stderr.contains(said), "{what}: {}", refused.stderr);
         assert!(size_of(&folder) < 1 << 20, "{what}: {} bytes on disk", size_of(&folder));
     }
-    // The walls are there: with a tenth of it nothing runs.
-    assert!(!chunkify_within(ALLOWED / 100, &["--version"]).success);
+    // The walls are there: with a twentieth of it not even a small layer comes.
+    let (image, store) = (format!("docker://{}/app:bomb-0", registry.address()), tempfile::tempdir().unwrap());
+    let folder = store.path().join("store");
+    let starved =
+        chunkify_within(ALLOWED / 20, &["pull", "--plain-http", &image, "--store", folder.to_str().unwrap()]);
+    assert!(!starved.success, "{starved:?}");
 }
 
 fn size_of(folder: &Path) -> u64 {
