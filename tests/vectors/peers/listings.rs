@@ -16,9 +16,12 @@ use crate::support::tally;
 const GNU: &str = "GNU tar";
 const PYTHON: &str = "tarfile";
 
+/// Peers, archives, in what their entries differ from what we read, and why.
+type Known = (&'static [&'static str], &'static [&'static str], &'static [&'static str], &'static str);
+
 /// In what an archive's entries differ from what a peer lists, and why that is right. `members`: one reads more of them than the other.
 /// Our reading is Go's `archive/tar`, because podman's is.
-const KNOWN: &[(&[&str], &[&str], &[&str], &str)] = &[
+const KNOWN: &[Known] = &[
     (BOTH, &["contiguous"], &["kind"], "a contiguous file is a regular one for us, and a kind of its own in the lists"),
     (
         BOTH,
@@ -78,7 +81,7 @@ fn list_the_same_entries() {
                 .iter()
                 .filter(|(peers, names, ..)| peers.contains(&peer) && names.contains(&archive.name.as_str()));
             let listed: BTreeSet<&str> = listed.flat_map(|(_, _, aspects, _)| aspects.iter().copied()).collect();
-            let aspects: BTreeSet<&str> = differences.iter().map(|(aspect, _)| *aspect).collect();
+            let aspects: BTreeSet<&str> = differences.keys().copied().collect();
             if aspects != listed {
                 wrong.push(format!("{peer}, {}: {differences:?}, listed are {listed:?}", archive.name));
             }
