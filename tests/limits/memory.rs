@@ -30,8 +30,11 @@ fn chunkify_within(bytes: u64, arguments: &[&str]) -> Ran {
     run(command.env("HOME", "/nonexistent").env("XDG_CACHE_HOME", "/dev/null").env("NO_PROXY", "*"))
 }
 
+/// A blob and its annotations.
+type Bomb = (Vec<u8>, Annotations);
+
 /// A blob that is one header frame and a tail, which claims that its two parts decompress to so much.
-fn bomb(toc: &[u8], toc_claims: u64, tar_split: &[u8], split_claims: u64) -> (Vec<u8>, Annotations) {
+fn bomb(toc: &[u8], toc_claims: u64, tar_split: &[u8], split_claims: u64) -> Bomb {
     let framed = |content: &[u8]| [&skippable_header(content.len() as u64).unwrap()[..], content].concat();
     let data = FrameCompressor::new().compress(&[0; 1024], 3);
     let at = Position { offset: data.len() as u64 + 8, compressed: toc.len() as u64, uncompressed: toc_claims };
@@ -42,7 +45,7 @@ fn bomb(toc: &[u8], toc_claims: u64, tar_split: &[u8], split_claims: u64) -> (Ve
     (blob, Annotations { toc_digest: Digest::of(toc), positions })
 }
 
-fn image(registry: &Registry, tag: &str, (blob, annotations): &(Vec<u8>, Annotations)) {
+fn image(registry: &Registry, tag: &str, (blob, annotations): &Bomb) {
     let mut content = registry.content();
     let mut map = BTreeMap::new();
     annotations.apply(&mut map);
@@ -73,7 +76,7 @@ fn bombs_cost_what_they_are() {
     let toc = compressor.compress(&toc_text, 3);
     // A window of 2 GiB in 10 bytes, and one of the size that is allowed.
     let window = |log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3, 0x09, 0x00, 0x00, b'{'];
-    let bombs: [(&str, (Vec<u8>, Annotations), &str); 5] = [
+    let bombs: [(&str, Bomb, &str); 5] = [
         (
             "a gigabyte of table of contents",
             bomb(&gigabyte, 1000, &small_split, 41),
