@@ -79,7 +79,7 @@ mod tests {
         let left = Span::new(came, missing).into_iter().collect();
         let url = "https://registry.example/v2/".parse().expect("a URL");
         let place = || Place::new(&reqwest::Method::GET, &url);
-        patience.judge(Outcome { left, missing, refused, fault: None }, limits::ATTEMPTS, place)
+        patience.judge(Outcome { left, all: false, missing, refused, fault: None }, limits::ATTEMPTS, place)
     }
 
     #[test]
