@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "plays the disk that rots")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,6 +12,7 @@ use base64::Engine as _;
 use chunkify::digest::Digest;
 use chunkify::image::document::{self, REF_NAME};
 use chunkify::image::{Descriptor, Index, media_type};
+use chunkify::limits;
 use chunkify::serve::{Counters, Options, ServeError, serve};
 use chunkify::store::Layout;
 use serde_json::{Value, json};
@@ -338,6 +340,26 @@ fn heads_have_a_limit_with_room_for_a_thousand_ranges() {
     let _ = stream.read_to_end(&mut bytes);
     assert!(bytes.is_empty() || Answer::parse(&bytes).status == 431);
     assert_eq!(served.counters.requests(), 1);
+}
+
+/// Exactly as many header lines, and a head of nearly as many bytes, as the table says; the server's library counts bytes by whole reads.
+#[test]
+fn heads_meet_their_limits() {
+    let served = Served::new();
+    let status = |lines: usize, bytes: usize| {
+        let mut request = "GET /v2/ HTTP/1.1\r\nHost: test\r\nConnection: close\r\n".to_owned();
+        (2..lines).for_each(|at| write!(request, "x-{at}: y\r\n").unwrap());
+        request += &format!("x-last: {}\r\n\r\n", "z".repeat(bytes));
+        let mut stream = TcpStream::connect(served.address).unwrap();
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        if answer.is_empty() { 0 } else { Answer::parse(&answer).status }
+    };
+    assert_eq!(status(limits::REQUEST_HEADERS - 1, 1), 200);
+    assert!([0, 400, 431].contains(&status(limits::REQUEST_HEADERS + 1, 1)), "one line more");
+    assert_eq!(status(4, limits::REQUEST_HEAD - 2000), 200);
+    assert!([0, 400, 431].contains(&status(4, limits::REQUEST_HEAD + 1)), "one byte more");
 }
 
 #[test]

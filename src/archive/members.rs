@@ -99,14 +99,19 @@ impl Members {
             Kind::Fifo => Member::Other("a pipe"),
         };
         let name = clean(&entry.name);
-        self.names = self.names.saturating_add(name.len() + entry.link_name.len() + OVERHEAD);
-        if self.names > limits::ARCHIVE_NAMES {
+        if !self.has_room_for(name.len() + entry.link_name.len()) {
             return Err(ArchiveError::TooMany(path.into()));
         }
         match self.members.insert(name, member) {
             None => Ok(()),
             Some(_) => refuse(MemberFault::Twice),
         }
+    }
+
+    /// Counts names of so many bytes; whether that is acceptable.
+    fn has_room_for(&mut self, name: usize) -> bool {
+        self.names = self.names.saturating_add(name.saturating_add(OVERHEAD));
+        self.names <= limits::ARCHIVE_NAMES
     }
 
     /// Every plain file in a folder, by what its name has behind it.
@@ -175,5 +180,17 @@ fn read_some(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             read => return read,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_meet_their_limit() {
+        assert!(Members::default().has_room_for(limits::ARCHIVE_NAMES - OVERHEAD));
+        assert!(!Members::default().has_room_for(limits::ARCHIVE_NAMES - OVERHEAD + 1));
+        assert!(!Members::default().has_room_for(usize::MAX));
     }
 }

@@ -6,16 +6,19 @@ use std::sync::Mutex;
 use anyhow::Context as _;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
-/// The longest secret that is read, in bytes.
-const LONGEST: u64 = 64 << 10;
+use crate::limits;
 
 /// How the terminal was before it was told not to show what is typed.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// The secret on standard input, to its end; one line break at the end is none of it.
 pub fn from_stdin() -> anyhow::Result<String> {
-    let mut text = String::new();
-    io::stdin().take(LONGEST).read_to_string(&mut text).context("cannot read the password from standard input")?;
+    secret(io::stdin())
+}
+
+fn secret(source: impl io::Read) -> anyhow::Result<String> {
+    let text = limits::read(source, limits::PASSWORD).context("cannot read the password from standard input")?;
+    let text = String::from_utf8(text).context("the password on standard input is not UTF-8")?;
     let bare = text.strip_suffix('\n').unwrap_or(&text);
     let bare = bare.strip_suffix('\r').unwrap_or(bare);
     anyhow::ensure!(!bare.is_empty(), "there is no password on standard input");
@@ -54,6 +57,21 @@ pub fn show_again() {
 
 fn line() -> anyhow::Result<String> {
     let mut line = String::new();
-    io::stdin().lock().take(LONGEST).read_line(&mut line).context("cannot read from the terminal")?;
+    io::stdin().lock().take(limits::PASSWORD).read_line(&mut line).context("cannot read from the terminal")?;
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_whole_or_refused() {
+        let at = |len: u64| "x".repeat(usize::try_from(len).expect("it is small"));
+        assert_eq!(secret(&b"word\r\n"[..]).expect("a password"), "word");
+        assert_eq!(secret(at(limits::PASSWORD).as_bytes()).expect("at the limit"), at(limits::PASSWORD));
+        let refused = secret(at(limits::PASSWORD + 1).as_bytes()).expect_err("one byte past it");
+        assert!(format!("{refused:#}").contains("more than the 65536 bytes"), "{refused:#}");
+        assert!(secret(&b"\n"[..]).is_err() && secret(&b"\xff"[..]).is_err());
+    }
 }

@@ -404,8 +404,11 @@ impl<V: FnMut(File<'_>)> Builder<'_, V> {
     fn finish(mut self) -> Result<FrameMap, LayerError> {
         self.close()?;
         while let Some(line) = self.lines.next_line()? {
-            let Line::Segment(bytes) = line else {
-                return Err(LayerError::Surplus(String::new()));
+            let bytes = match line {
+                Line::Segment(bytes) => bytes,
+                Line::File { name, .. } => {
+                    return Err(LayerError::Surplus(String::from_utf8_lossy(&name).into_owned()));
+                }
             };
             self.headers.update(&bytes);
             self.headers_len += bytes.len() as u64;

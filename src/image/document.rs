@@ -140,6 +140,14 @@ pub enum DocumentError {
         /// See [`limits`].
         limit: usize,
     },
+    /// A layer above [`limits::LAYER`].
+    #[error("the image manifest states that layer {digest} has {size} bytes, more than the {limit} that are accepted", limit = limits::LAYER)]
+    Layer {
+        /// The blob.
+        digest: Digest,
+        /// As stated.
+        size: u64,
+    },
     /// The document's own media type contradicts the one it was announced with.
     #[error("announced as {announced}, but the document says it is {own}")]
     MediaType {
@@ -159,6 +167,9 @@ impl Manifest {
         let what = "image manifest";
         let manifest: Self = serde_json::from_slice(bytes).map_err(|source| DocumentError::Json { what, source })?;
         within(what, "layers", manifest.layers.len(), limits::LAYERS)?;
+        if let Some(Descriptor { digest, size, .. }) = manifest.layers.iter().find(|layer| layer.size > limits::LAYER) {
+            return Err(DocumentError::Layer { digest: *digest, size: *size });
+        }
         own_type(manifest.media_type.as_deref(), media_type::is_manifest, "an image manifest")?;
         Ok(manifest)
     }

@@ -7,6 +7,7 @@ use crate::digest::Digest;
 use crate::format::frame_map::FrameMap;
 use crate::image::Descriptor;
 use crate::ledger::{Cause, Ledger};
+use crate::limits;
 use crate::local::{self, LocalFrames};
 use crate::plan::missing::{self, Known, Plan};
 use crate::registry::{RegistryError, SpanSink};
@@ -114,14 +115,11 @@ impl Work<'_> {
             notes.push(format!("a local blob could not be read ({why})"));
         }
         let mut reused = kept;
-        match self.commit().await? {
-            Ok(()) => {}
-            Err(_) => {
-                let (mended, why) = self.mend(&map, &known).await?;
-                reused = reused.saturating_sub(mended);
-                notes.push(why);
-                if let Err(got) = self.commit().await? {
-                    tracing::warn!(layer = %self.layer.digest, "its frames are right and yet it has digest {got}");
+        if let Err(got) = self.commit().await? {
+            match self.mend(&map, &known, &mut notes).await? {
+                Some(mended) => reused = reused.saturating_sub(mended),
+                None => {
+                    tracing::warn!(layer = %self.layer.digest, "its frames were fetched again and yet it is not {got}");
                     return self.restart("its frames do not make the blob that the manifest names".into()).await;
                 }
             }
@@ -138,46 +136,66 @@ impl Work<'_> {
         Ok(Arrived { mode, reason, reused_bytes: reused })
     }
 
-    /// Fetches what is wrong; returns how many bytes that was thought to be here were not, and what to say of it.
-    async fn mend(&self, map: &Arc<FrameMap>, known: &Arc<Vec<Known>>) -> Result<(u64, String), LayerFailure> {
-        let (partial, for_check, states) = (self.partial.clone(), map.clone(), known.clone());
-        let wrong = tokio::task::spawn_blocking(move || {
-            let is_wrong = |frame| !known::is_right(&partial, frame);
-            for_check
-                .frames
-                .iter()
-                .zip(states.iter())
-                .map(|(frame, known)| (is_wrong(frame), *known))
-                .collect::<Vec<_>>()
-        });
-        let wrong = wrong.await.map_err(LayerFailure::Worker)?;
-        let any = wrong.iter().any(|(wrong, _)| *wrong);
-        // Where every frame has the right content, some local one was compressed otherwise: all of them are suspect.
-        let suspect = |&(wrong, known): &(bool, Known)| if any { wrong } else { known != Known::Missing };
-        let again: Vec<Known> =
-            wrong.iter().map(|frame| if suspect(frame) { Known::Missing } else { Known::Kept }).collect();
-        let plan = missing::plan(map, &again);
-        let reused = wrong.iter().zip(&map.frames).filter(|(frame, _)| suspect(frame) && frame.1 != Known::Missing);
-        let reused: u64 = reused.map(|(_, frame)| frame.span.len()).sum();
-        let why = if any {
-            let from = self.damaged_sources(&wrong);
-            format!(
-                "{} frames were damaged{from} and {} bytes fetched again",
-                plan.missing_frames,
-                plan.missing_bytes()
-            )
-        } else {
-            format!("local frames came from another compressor, {} bytes of them fetched again", plan.missing_bytes())
-        };
-        tracing::warn!(layer = %self.layer.digest, "{why}");
+    /// Fetches frames again until the blob is right: first those whose content is wrong, then all that were copied, since one of them may
+    /// have come from another compressor, or have a digest that the table of contents lies about. Returns how many bytes that were thought
+    /// to be here were not; `None` when the blob is still wrong.
+    async fn mend(
+        &self,
+        map: &Arc<FrameMap>,
+        known: &Arc<Vec<Known>>,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<u64>, LayerFailure> {
+        let wrong = self.wrong_frames(map).await?;
+        let came = |at: usize| known[at] == Known::Missing;
+        let bytes = |at: usize| map.frames[at].span.len();
+        let all = 0..map.frames.len();
+        // A line spoils a few frames. Where more are wrong, the table of contents is, and they would come again as they came before.
+        let twice: u64 = all.clone().filter(|&at| wrong[at] && came(at)).map(bytes).sum();
+        let spoilt = twice <= limits::FETCHED_AGAIN.max(self.layer.size / 8);
+        let first: Vec<bool> = all.clone().map(|at| wrong[at] && (spoilt || !came(at))).collect();
+        let second: Vec<bool> = all.clone().map(|at| !first[at] && !came(at)).collect();
+        let mut lost = 0;
+        for (chosen, damaged) in [(first, true), (second, false)] {
+            let again: Vec<Known> =
+                chosen.iter().map(|chosen| if *chosen { Known::Missing } else { Known::Kept }).collect();
+            let plan = missing::plan(map, &again);
+            if plan.missing.is_empty() {
+                continue;
+            }
+            lost += all.clone().filter(|&at| chosen[at] && !came(at)).map(bytes).sum::<u64>();
+            let (frames, bytes) = (plan.missing_frames, plan.missing_bytes());
+            let why = if damaged {
+                let chosen: Vec<_> = chosen.iter().copied().zip(known.iter().copied()).collect();
+                let from = self.damaged_sources(&chosen);
+                format!("{frames} frames were damaged{from} and {bytes} bytes fetched again")
+            } else {
+                format!("local frames came from another compressor, {bytes} bytes of them fetched again")
+            };
+            tracing::warn!(layer = %self.layer.digest, "{why}");
+            notes.push(why);
+            self.fetch_again(&plan.missing).await?;
+            if self.commit().await?.is_ok() {
+                return Ok(Some(lost));
+            }
+        }
+        Ok(None)
+    }
+
+    /// For each frame, whether its content is not what the map says.
+    async fn wrong_frames(&self, map: &Arc<FrameMap>) -> Result<Vec<bool>, LayerFailure> {
+        let (partial, map) = (self.partial.clone(), map.clone());
+        let look = move || map.frames.iter().map(|frame| !known::is_right(&partial, frame)).collect();
+        tokio::task::spawn_blocking(look).await.map_err(LayerFailure::Worker)
+    }
+
+    async fn fetch_again(&self, spans: &[Span]) -> Result<(), RegistryError> {
         let sink = TiledSink {
             work: self,
             classify: |span: Span, tell: &mut dyn FnMut(Cause, u64)| {
                 tell(Cause::Wasted, span.len());
             },
         };
-        self.spans(&plan.missing, &sink).await?;
-        Ok((reused, why))
+        self.spans(spans, &sink).await
     }
 
     /// Names the local blobs that wrong frames were copied from.

@@ -137,6 +137,12 @@ impl PullError {
             Self::Registry(error)
             | Self::Plan { source: PlanFailure::Registry(error), .. }
             | Self::Layer { source: LayerFailure::Registry(error), .. } => error.remedy(),
+            Self::Layer { source: LayerFailure::NotTheBlob { .. }, .. } => {
+                Some("nothing of it was kept; the image must be pushed again, or pulled from another registry")
+            }
+            Self::Size { .. } | Self::Document { .. } | Self::Depth | Self::Plan { source: PlanFailure::Empty, .. } => {
+                Some("nothing was stored under the image's name; whoever made the image must make it anew")
+            }
             _ => None,
         }
     }

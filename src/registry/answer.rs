@@ -22,8 +22,6 @@ use crate::limits;
 const DISCARD: Duration = Duration::from_secs(2);
 /// How long the first bytes of a large body that nobody needs are waited for, to count what was sent along with the headers.
 const ABANDON: Duration = Duration::from_millis(20);
-/// A body that brings fewer bytes a second than this has stalled, however often a byte comes. A tenth of the slowest lines in use.
-const SLOWEST: u64 = 100;
 
 /// An answer whose head has come.
 pub(super) struct Answer<'a> {
@@ -97,7 +95,7 @@ impl<'a> Answer<'a> {
             return Ok(());
         }
         self.slow = (Instant::now(), 0);
-        if bytes as f64 >= took.as_secs_f64() * SLOWEST as f64 {
+        if bytes as f64 >= took.as_secs_f64() * limits::SLOWEST as f64 {
             return Ok(());
         }
         self.meter.fails("too slow");

@@ -10,6 +10,7 @@ use super::host::Trial;
 use super::multipart::{Event, Multipart, MultipartError};
 use super::ranges::Fetch;
 use crate::ledger::Cause;
+use crate::limits;
 use crate::plan::requests::Request;
 use crate::span::Span;
 
@@ -36,9 +37,9 @@ impl<'a> Delivery<'a> {
             fetch,
             coverage: Coverage::new(request.spans.clone()),
             wasted: 0,
-            waste_limit: request.bytes().saturating_add(1 << 20),
+            waste_limit: request.bytes().saturating_add(limits::SURPLUS),
             parts: 0,
-            part_limit: request.spans.len().saturating_mul(4).saturating_add(16),
+            part_limit: request.spans.len().saturating_mul(4).saturating_add(limits::PARTS),
             multipart: false,
             ranges: request.spans.len(),
             trial,

@@ -240,6 +240,9 @@ pub enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::Redirects {
+            return write!(f, "it is one more redirect than the {} that are followed", crate::limits::REDIRECTS);
+        }
         f.write_str(match self {
             Self::ContentRange => "its Content-Range is missing or does not fit the blob",
             Self::Multipart => "its multipart body is malformed",
@@ -247,7 +250,7 @@ impl fmt::Display for Fault {
             Self::Surplus => "its body is longer than it may be",
             Self::Truncated => "its body is cut short",
             Self::Location => "it has no usable Location",
-            Self::Redirects => "too many redirects",
+            Self::Redirects => "it is one redirect too many",
             Self::Downgrade => "it would leave encryption",
             Self::Token => "it holds no token",
             Self::MediaType => "it has no media type",
@@ -369,6 +372,9 @@ impl RegistryError {
             Self::Transport { .. } | Self::Stalled { .. } | Self::Slow { .. } | Self::NoProgress { .. } => {
                 Some("what has come is kept; the same command goes on from there")
             }
+            Self::Status { status: 416, .. } => Some(
+                "the registry's blob has fewer bytes than the manifest states, or a proxy before it does not know ranges",
+            ),
             Self::Status { status: 401 | 403, .. } => Some("give credentials that may do this"),
             Self::Status { status: 404, .. } => Some("check the name, and whether credentials are needed to see it"),
             Self::Status { status: 429, .. } => {

@@ -23,8 +23,6 @@ use super::upload::Uploads;
 use crate::ledger::Ledger;
 use crate::limits;
 
-/// The longest pause between two tries, whatever a server asks for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A refused connection is tried so often: a typing error should not take long.
 const CONNECT_ATTEMPTS: u32 = 3;
 /// Too many requests, and no word about how long to wait: the pause is so many times longer than after other failures.
@@ -122,7 +120,7 @@ impl Http {
                     None
                 }
             };
-            let pause = wanted.unwrap_or_else(|| self.pause(tried)).min(LONGEST_PAUSE);
+            let pause = wanted.unwrap_or_else(|| self.pause(tried)).min(limits::PAUSE);
             tracing::info!("{} is tried again in {:.1} s", Place::new(&ask.method, &ask.url), pause.as_secs_f64());
             tokio::time::sleep(pause).await;
         }
@@ -131,7 +129,7 @@ impl Http {
     /// Takes in the answer of a server that is busy, and returns the pause that it asked for, or that suits it.
     async fn put_off(&self, answer: Answer<'_>, tried: u32, ledger: &Ledger) -> Option<Duration> {
         let (host, status) = (answer.host.clone(), answer.status());
-        let wanted = answer.retry_after().map(|pause| pause.min(LONGEST_PAUSE));
+        let wanted = answer.retry_after().map(|pause| pause.min(limits::PAUSE));
         answer.discard(ledger).await;
         match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -147,7 +145,7 @@ impl Http {
         use std::hash::{BuildHasher, Hasher};
         let doubled = self.options.backoff.saturating_mul(1 << failures.saturating_sub(1).min(10));
         let dice = std::hash::RandomState::new().build_hasher().finish() % 1000;
-        doubled.mul_f64(0.5 + dice as f64 / 2000.0).min(LONGEST_PAUSE)
+        doubled.mul_f64(0.5 + dice as f64 / 2000.0).min(limits::PAUSE)
     }
 
     /// One try: answers challenges, follows redirects, and asks the registry again when a remembered redirect has expired.
@@ -318,4 +316,20 @@ impl Http {
 /// Statuses that another try may change. A 500 may also be a refusal of several ranges.
 fn is_busy(status: StatusCode, several: bool) -> bool {
     matches!(status.as_u16(), 408 | 429 | 502 | 503 | 504) || (status == StatusCode::INTERNAL_SERVER_ERROR && !several)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit() {
+        let http = Http::new(Options::default()).expect("a client");
+        assert!(http.pause(1) <= http.options.backoff && http.pause(1) >= http.options.backoff / 2);
+        for failures in [7, 8, 9, 30, u32::MAX] {
+            let pause = http.pause(failures);
+            assert!((limits::PAUSE / 4..=limits::PAUSE).contains(&pause), "{failures}: {pause:?}");
+        }
+        assert_eq!(http.pause(u32::MAX), limits::PAUSE);
+    }
 }

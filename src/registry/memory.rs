@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -127,16 +127,16 @@ fn now() -> u64 {
 /// The hosts in the file; none when it cannot be read or understood.
 fn read(folder: &Path) -> BTreeMap<String, Record> {
     let path = folder.join(FILE);
-    let mut text = Vec::new();
-    let limit = limits::HOSTS_FILE;
-    let read = File::open(&path).and_then(|file| file.take(limit + 1).read_to_end(&mut text));
-    if let Err(why) = read {
-        if why.kind() != io::ErrorKind::NotFound {
-            tracing::info!("{} cannot be read ({why}); hosts are learned anew", path.display());
+    let text = match File::open(&path).and_then(|file| limits::read(file, limits::HOSTS_FILE)) {
+        Ok(text) => text,
+        Err(why) => {
+            if why.kind() != io::ErrorKind::NotFound {
+                tracing::info!("{} cannot be read ({why}); hosts are learned anew", path.display());
+            }
+            return BTreeMap::new();
         }
-        return BTreeMap::new();
-    }
-    let contents = if text.len() as u64 > limit { None } else { serde_json::from_slice::<Contents>(&text).ok() };
+    };
+    let contents = serde_json::from_slice::<Contents>(&text).ok();
     match contents {
         Some(contents) if contents.version == VERSION => contents.hosts,
         _ => {

@@ -6,9 +6,6 @@
 use super::content_range::ContentRange;
 use crate::limits;
 
-/// The longest boundary, in bytes; the specification's is 70.
-const MAX_BOUNDARY: usize = 256;
-
 /// What the reader found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -68,7 +65,7 @@ impl Multipart {
             return Ok(None);
         }
         let boundary = boundary(parameters).ok_or(MultipartError::Boundary)?;
-        if boundary.is_empty() || boundary.len() > MAX_BOUNDARY {
+        if boundary.is_empty() || boundary.len() > limits::PART_BOUNDARY {
             return Err(MultipartError::Boundary);
         }
         let delimiter = [b"--", boundary.as_bytes()].concat();
@@ -283,6 +280,14 @@ mod tests {
     #[test]
     fn refuses_bodies_without_end_or_sense() {
         let fault = |body: &[u8]| read("multipart/byteranges; boundary=b", body, 1000).err();
+        assert_eq!(fault(&vec![b'x'; limits::PART_PREAMBLE]), None, "at the limit");
+        let header = |len: usize| [b"--b\n".to_vec(), vec![b'x'; len]].concat();
+        assert_eq!(fault(&header(limits::PART_HEADER)), None, "at the limit");
+        assert_eq!(fault(&header(limits::PART_HEADER + 1)), Some(MultipartError::Header));
+        let boundary = |len| format!("multipart/byteranges; boundary={}", "b".repeat(len));
+        assert!(Multipart::for_content_type(&boundary(limits::PART_BOUNDARY)).is_ok(), "at the limit");
+        let longer = Multipart::for_content_type(&boundary(limits::PART_BOUNDARY + 1));
+        assert_eq!(longer.err(), Some(MultipartError::Boundary));
         assert_eq!(fault(&vec![b'x'; limits::PART_PREAMBLE + 1]), Some(MultipartError::Preamble));
         assert_eq!(fault(&b"\n".repeat(limits::PART_PREAMBLE + 1)), Some(MultipartError::Preamble));
         assert_eq!(fault(&[b"--b\n".to_vec(), b"a: b\n".repeat(2000)].concat()), Some(MultipartError::Header));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::credentials::{Credentials, Keychain};
 use super::sources::Registries;
 use super::trust::CertificateFolders;
+use crate::limits;
 use crate::plan::cost::Prefer;
 
 /// How a [`Client`](super::Client) behaves.
@@ -50,9 +51,9 @@ impl Default for Options {
             registries: Registries::default(),
             certificates: CertificateFolders::default(),
             requests_in_flight: 8,
-            attempts: 5,
+            attempts: limits::ATTEMPTS,
             backoff: Duration::from_millis(500),
-            stall: Duration::from_secs(60),
+            stall: limits::SILENCE,
             prefer: Prefer::default(),
             memory: None,
         }

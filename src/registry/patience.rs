@@ -5,16 +5,10 @@ use std::time::Duration;
 use super::Client;
 use super::error::{Place, RegistryError};
 use super::ranges::Outcome;
+use crate::limits;
 
 /// An answer that brings less than this, and less than half of what was missing, counts against the server.
 const PROGRESS: u64 = 16 << 10;
-/// Answers that may bring so little, for one blob.
-const POOR_ANSWERS: u32 = 16;
-/// Complete answers in a row that may bring nothing at all.
-const EMPTY_ANSWERS: u32 = 2;
-/// Refusals of several ranges, for one blob, before no more than one is asked for whatever the host has proved. Stops a registry that
-/// redirects to a new host each time, which would have to prove itself anew for ever.
-const REFUSALS: u32 = 16;
 
 /// What a server has done wrong so far.
 #[derive(Default)]
@@ -32,7 +26,7 @@ pub(super) struct Patience {
 impl Patience {
     /// Whether to ask for no more than one range at a time.
     pub(super) fn is_wary(&self) -> bool {
-        self.refused >= REFUSALS
+        self.refused >= limits::RANGE_REFUSALS
     }
 
     /// The pause before the next request.
@@ -65,12 +59,47 @@ impl Patience {
             _ => (self.empty, self.broken) = (0, 0),
         }
         self.poor += u32::from(poor);
-        if self.empty >= EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > POOR_ANSWERS {
+        if self.empty >= limits::EMPTY_ANSWERS || self.broken >= attempts.max(1) || self.poor > limits::POOR_ANSWERS {
             let tried = self.broken.max(1);
             return Err(outcome
                 .fault
                 .map_or_else(|| RegistryError::NoProgress { place: place() }, |fault| fault.after(tried)));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Span;
+
+    fn judge(patience: &mut Patience, came: u64, refused: bool) -> Result<(), RegistryError> {
+        let missing = 1 << 20;
+        let left = Span::new(came, missing).into_iter().collect();
+        let url = "https://registry.example/v2/".parse().expect("a URL");
+        let place = || Place::new(&reqwest::Method::GET, &url);
+        patience.judge(Outcome { left, all: false, missing, refused, fault: None }, limits::ATTEMPTS, place)
+    }
+
+    #[test]
+    fn patience_ends_at_its_limits() {
+        let mut patience = Patience::default();
+        for _ in 0..limits::POOR_ANSWERS {
+            judge(&mut patience, 1, false).expect("a poor answer");
+        }
+        assert!(judge(&mut patience, 1, false).is_err(), "one poor answer past {}", limits::POOR_ANSWERS);
+        let mut patience = Patience::default();
+        for _ in 1..limits::EMPTY_ANSWERS {
+            judge(&mut patience, 0, false).expect("an empty answer");
+        }
+        assert!(judge(&mut patience, 0, false).is_err(), "{} empty answers", limits::EMPTY_ANSWERS);
+        let mut patience = Patience::default();
+        for _ in 1..limits::RANGE_REFUSALS {
+            judge(&mut patience, 0, true).expect("a refusal");
+        }
+        assert!(!patience.is_wary());
+        judge(&mut patience, 0, true).expect("a refusal");
+        assert!(patience.is_wary(), "after {} refusals", limits::RANGE_REFUSALS);
     }
 }

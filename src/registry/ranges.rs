@@ -85,7 +85,7 @@ pub(super) struct Outcome {
     /// Missing bytes that did not come.
     pub(super) left: Vec<Span>,
     /// Whether the answer stands for all that was missing, rather than for what was asked for.
-    all: bool,
+    pub(super) all: bool,
     /// Missing bytes that were asked for.
     pub(super) missing: u64,
     /// Whether the form was refused rather than the content.

@@ -4,13 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::digest::{Digest, DigestError};
+use crate::limits;
 
 /// The host that a name without a host means.
 const DEFAULT_HOST: &str = "docker.io";
-/// The longest repository name that registries take, in bytes, host included.
-const MAX_NAME: usize = 255;
-/// The longest tag, in bytes.
-const MAX_TAG: usize = 128;
 
 /// An image in a registry, by tag, digest or both. The digest wins where both are given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -228,7 +225,7 @@ fn check_host(host: &str) -> Result<(), ReferenceError> {
 }
 
 fn check_name(host: &str, name: &str) -> Result<(), ReferenceError> {
-    if host.len() + 1 + name.len() <= MAX_NAME && name.split('/').all(is_component) {
+    if host.len() + 1 + name.len() <= limits::NAME && name.split('/').all(is_component) {
         Ok(())
     } else {
         Err(ReferenceError::Repository(name.to_owned()))
@@ -261,7 +258,7 @@ fn is_separator(text: &str) -> bool {
 
 fn check_tag(tag: &str) -> Result<(), ReferenceError> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let fits = tag.len() <= MAX_TAG
+    let fits = tag.len() <= limits::TAG
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-');
     if fits { Ok(()) } else { Err(ReferenceError::Tag(tag.to_owned())) }

@@ -23,8 +23,6 @@ use crate::limits;
 const LIFETIME: Duration = Duration::from_secs(60);
 /// Tokens are renewed so long before their end.
 const MARGIN: Duration = Duration::from_secs(10);
-/// The longest lifetime that is believed.
-const LONGEST: u64 = 24 * 60 * 60;
 
 /// What a request wants to do, in the words of token servers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -235,7 +233,8 @@ impl TokenServer {
         let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|_| fault())?;
         let some = |token: Option<String>| token.filter(|token| !token.is_empty());
         let token = some(answer.token).or_else(|| some(answer.access_token)).ok_or_else(fault)?;
-        let lifetime = Duration::from_secs(answer.expires_in.unwrap_or(0).min(LONGEST)).max(LIFETIME);
+        let lifetime =
+            Duration::from_secs(answer.expires_in.unwrap_or(0).min(limits::TOKEN_LIFETIME.as_secs())).max(LIFETIME);
         Ok((token, lifetime))
     }
 

@@ -1,7 +1,6 @@
 //! Paths and queries of the distribution API.
 
-/// The longest repository name that is looked at, in bytes.
-const NAME: usize = 255;
+use crate::limits;
 
 /// What a path asks for. References and digests are as the client wrote them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +70,7 @@ fn is_name(name: &str) -> bool {
                 .split(|c: char| u8::try_from(c).is_ok_and(is_word))
                 .all(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|byte| byte == b'-'))
     };
-    name.len() <= NAME && name.split('/').all(is_component)
+    name.len() <= limits::NAME && name.split('/').all(is_component)
 }
 
 /// Whether the specification allows the tag.

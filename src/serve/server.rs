@@ -14,19 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use crate::limits;
 use crate::store::Layout;
 
 use super::answer::{Question, Source, answer};
 use super::body::{Body, Counters};
-
-/// How long a connection may wait for the head of a request, the first or the next.
-const HEAD_TIME: Duration = Duration::from_secs(60);
-
-/// The head of a request, in bytes: room for some thousand ranges. Longer ones are answered with 431.
-const HEAD_BYTES: usize = 64 << 10;
-
-/// Header lines of a request.
-const HEAD_LINES: usize = 100;
 
 /// How long to wait before accepting again when the system has no more file descriptors or memory.
 const BREATH: Duration = Duration::from_millis(100);
@@ -94,9 +86,9 @@ async fn connection(stream: TcpStream, source: Source, _slot: OwnedSemaphorePerm
     let service = service_fn(move |request| respond(source.clone(), request));
     let result = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .max_headers(HEAD_LINES)
+        .header_read_timeout(limits::REQUEST_TIME)
+        .max_buf_size(limits::REQUEST_HEAD)
+        .max_headers(limits::REQUEST_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = result {

@@ -40,9 +40,17 @@ pub enum FaultKind {
     /// A malformed extended header.
     #[error("unreadable extended header: {0}")]
     Pax(#[from] PaxError),
-    /// An extended header above [`limits::TAR_SPECIAL`], or several that are too large together.
-    #[error("extended headers of {0} bytes, more than readers accept")]
-    TooLong(u64),
+    /// An extended header above [`limits::TAR_SPECIAL`], or several above [`limits::TAR_HEADERS`] together.
+    #[error("extended headers of {len} bytes, more than the {limit} that readers accept")]
+    TooLong {
+        /// Their bytes.
+        len: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// More members than [`limits::ENTRIES`], or than the scanner was told.
+    #[error("more than {0} entries, which is the limit")]
+    TooMany(u64),
     /// A type flag that a table of contents cannot name.
     #[error("entry type {:?} has no form in a table of contents", char::from(*.0))]
     Flag(u8),
@@ -87,9 +95,6 @@ pub struct Fault {
 /// Trailing zeros leave in segments of this size.
 const TRAILER_PIECE: usize = 1 << 20;
 
-/// Extended headers of one entry, together.
-const SEGMENT_LIMIT: usize = 8 << 20;
-
 #[derive(Debug)]
 enum State {
     Padding(usize),
@@ -114,6 +119,8 @@ pub struct Scanner {
     long_link: Vec<u8>,
     last: Option<Vec<u8>>,
     lenient: bool,
+    entries: u64,
+    most_entries: u64,
 }
 
 impl Default for Scanner {
@@ -135,7 +142,14 @@ impl Scanner {
             long_link: Vec::new(),
             last: None,
             lenient: false,
+            entries: 0,
+            most_entries: limits::ENTRIES,
         }
+    }
+
+    /// The same with another limit than [`limits::ENTRIES`].
+    pub fn of_at_most(self, most_entries: u64) -> Self {
+        Self { most_entries, ..self }
     }
 
     /// A scanner for those who unpack: it also lets through what Go's reader takes and no table of contents can say. Sparse files come
@@ -285,9 +299,11 @@ impl Scanner {
 
     fn begin_special<'a>(&mut self, block: &Block) -> Result<Step<'a>, Fault> {
         let size = usize::try_from(block.size).ok().filter(|_| block.size <= limits::TAR_SPECIAL);
-        let size = size.ok_or_else(|| self.fault(FaultKind::TooLong(block.size)))?;
-        if self.segment.len() + size > SEGMENT_LIMIT {
-            return Err(self.fault(FaultKind::TooLong(self.segment.len() as u64)));
+        let too_long = |len, limit| self.fault(FaultKind::TooLong { len, limit });
+        let size = size.ok_or_else(|| too_long(block.size, limits::TAR_SPECIAL))?;
+        let together = self.segment.len() + size;
+        if together > limits::TAR_HEADERS {
+            return Err(too_long(together as u64, limits::TAR_HEADERS as u64));
         }
         self.state =
             State::Special { flag: block.flag, from: self.segment.len(), size, padded: size.next_multiple_of(BLOCK) };
@@ -345,6 +361,10 @@ impl Scanner {
         }
         let left = u64::try_from(entry.size).map_err(|_| self.fault(HeaderError::Size))?;
         let odd = usize::try_from(left % BLOCK as u64).unwrap_or(0);
+        self.entries += 1;
+        if self.entries > self.most_entries {
+            return Err(self.fault(FaultKind::TooMany(self.most_entries)));
+        }
         let padding = mem::take(&mut self.padding);
         self.state = match left {
             0 => State::Header { from: 0 },

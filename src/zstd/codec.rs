@@ -15,7 +15,14 @@ pub fn library_version() -> &'static str {
 }
 
 fn error(code: zstd_safe::ErrorCode) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, zstd_safe::get_error_name(code))
+    let said = zstd_safe::get_error_name(code);
+    let said = match said {
+        "Frame requires too much memory for decoding" => {
+            format!("it asks for a window of more than 2^{} bytes, which is the limit", limits::ZSTD_WINDOW_LOG)
+        }
+        _ => said.to_owned(),
+    };
+    io::Error::new(io::ErrorKind::InvalidData, said)
 }
 
 /// Makes one frame at a time; its state never reaches from one frame into the next, so the same input always gives the same frame.

@@ -186,3 +186,17 @@ fn what_is_there_is_not_pushed_again() {
         registry.log()[mark..].iter().filter(|exchange| matches!(exchange.method.as_str(), "POST" | "PATCH")).count();
     assert_eq!(uploads, 0);
 }
+
+mod peers {
+    use super::*;
+    use crate::support::{second_reader, tally};
+
+    /// Every layer that `convert` writes, held against the format's description by a reader that is not ours.
+    #[test]
+    fn a_second_reader_takes_every_layer() {
+        let said = second_reader::read_layouts(&[REAL.dir(), MADE.dir()]);
+        let chunked = second_reader::assert_right(&said);
+        assert_eq!((chunked, said.len()), (7, 7), "two images of two layers each, twice, with one layer in common");
+        tally::write("second-reader-of-conversions", &[("tests/vectors/reader.py", said.len(), 0)]);
+    }
+}

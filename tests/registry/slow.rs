@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chunkify::digest::Digest;
 use chunkify::ledger::{Cause, Ledger};
-use chunkify::registry::{Client, RegistryError};
+use chunkify::limits;
+use chunkify::registry::{Client, Options, RegistryError};
 use chunkify::span::Span;
 
 use crate::server::{Reply, Server};
@@ -78,4 +79,13 @@ async fn bodies_without_end_end() {
         assert!(client.wire().body_bytes < 16 << 20, "{name}: {:?}", client.wire());
         assert_eq!(ledger.bytes().total(), client.wire().body_bytes, "{name}");
     }
+}
+
+/// The tests above shorten the patience; what it is unless said otherwise stands in the table, and what they call slow is slower than that.
+#[test]
+fn patience_is_what_the_table_says() {
+    assert_eq!(Options::default().stall, limits::SILENCE);
+    assert_eq!(Options::default().attempts, limits::ATTEMPTS);
+    // A byte every 40 ms.
+    const { assert!(1000 / 40 < limits::SLOWEST) };
 }

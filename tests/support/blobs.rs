@@ -135,6 +135,15 @@ fn content_range(mode: Mode, range: &Range<u64>, size: u64) -> String {
     format!("bytes {}-{}/{size}", range.start, range.end.wrapping_sub(1))
 }
 
+/// Makes the middle byte of the longest piece another.
+fn spoil(body: &mut [Bytes]) {
+    let Some(piece) = body.iter_mut().max_by_key(|piece| piece.len()).filter(|piece| !piece.is_empty()) else { return };
+    let mut bytes = piece.to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    *piece = bytes.into();
+}
+
 /// Spoils this answer if a fault waits for one like it.
 fn play_faults(state: &State, reply: &mut Reply, first: Option<Range<u64>>, size: u64) {
     let number = state.bodies.fetch_add(1, Ordering::SeqCst);
@@ -150,6 +159,18 @@ fn play_faults(state: &State, reply: &mut Reply, first: Option<Range<u64>>, size
             bytes[middle] ^= 0x20;
             *piece = bytes.into();
             false
+        }
+        Fault::WrongFrom(from) => {
+            if number >= *from {
+                spoil(&mut reply.body);
+            }
+            true
+        }
+        Fault::WrongRanges => {
+            if first.as_ref().is_some_and(|range| range.end < size) {
+                spoil(&mut reply.body);
+            }
+            true
         }
         Fault::TruncateEach(each) => {
             if number % each == each - 1 {

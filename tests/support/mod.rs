@@ -19,5 +19,7 @@ pub mod range_rules;
 pub mod registry;
 pub mod relay;
 pub mod report;
+pub mod second_reader;
+pub mod tally;
 pub mod uploads;
 pub mod watched;

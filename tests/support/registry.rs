@@ -83,6 +83,10 @@ impl Options {
 pub enum Fault {
     /// One byte of the next ranged answer that does not reach the blob's end is wrong.
     WrongByte,
+    /// From the n-th blob body on (the first is 0), each has a wrong byte.
+    WrongFrom(usize),
+    /// Each ranged answer that does not reach the blob's end has a wrong byte.
+    WrongRanges,
     /// The n-th blob body from now (the first is 0) ends in its middle.
     Truncate(usize),
     /// Every n-th blob body ends in its middle, from now on.

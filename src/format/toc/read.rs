@@ -70,9 +70,11 @@ impl<'de> Visitor<'de> for Toc<'_> {
         let mut seen = false;
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match &*key {
+                "version" if head.version.is_some() => return Err(twice(&key)),
                 "version" => head.version = Some(map.next_value()?),
+                "tarSplitDigest" if head.tar_split.is_some() => return Err(twice(&key)),
                 "tarSplitDigest" => head.tar_split = Some(map.next_value()?),
-                "entries" if seen => return Err(serde::de::Error::custom("entries stand twice")),
+                "entries" if seen => return Err(twice(&key)),
                 "entries" => {
                     seen = true;
                     map.next_value_seed(Entries { take: &mut *self.take })?;
@@ -84,6 +86,11 @@ impl<'de> Visitor<'de> for Toc<'_> {
         }
         Ok(head)
     }
+}
+
+/// Readers differ in which of two equal keys they believe.
+fn twice<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format_args!("the key {key:?} stands twice"))
 }
 
 struct Entries<'a> {

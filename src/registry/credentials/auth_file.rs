@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -219,12 +219,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, CredentialsError> {
         }
         Err(error) => return Err(fault(error)),
     };
-    let mut bytes = Vec::new();
-    file.take(limits::CREDENTIALS_FILE + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > limits::CREDENTIALS_FILE {
-        return Err(fault(io::Error::from(io::ErrorKind::FileTooLarge)));
-    }
-    Ok(Some(bytes))
+    limits::read(file, limits::CREDENTIALS_FILE).map(Some).map_err(fault)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::process::{ExitStatus, Stdio};
 use std::str::FromStr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,8 +14,6 @@ use tokio::process::Command;
 use super::{Credentials, CredentialsError};
 use crate::limits;
 
-/// How long a helper may take; some ask their user.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// What helpers say when they have no login for a registry. It is part of the protocol.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user name that marks a secret as an identity token.
@@ -103,12 +100,17 @@ impl HelperName {
             }
             let mut out = Vec::new();
             if let Some(stdout) = stdout {
-                stdout.take(limits::HELPER_ANSWER).read_to_end(&mut out).await.map_err(start)?;
+                stdout.take(limits::HELPER_ANSWER + 1).read_to_end(&mut out).await.map_err(start)?;
+            }
+            if out.len() as u64 > limits::HELPER_ANSWER {
+                let said = format!("it prints more than the {} bytes that are accepted", limits::HELPER_ANSWER);
+                return Err(CredentialsError::HelperFailed { name: self.to_string(), said });
             }
             Ok((child.wait().await.map_err(start)?, out))
         };
-        let silent = |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: PATIENCE.as_secs() };
-        tokio::time::timeout(PATIENCE, talk).await.map_err(silent)?
+        let silent =
+            |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: limits::HELPER_TIME.as_secs() };
+        tokio::time::timeout(limits::HELPER_TIME, talk).await.map_err(silent)?
     }
 
     fn failed(&self, status: ExitStatus, out: &[u8]) -> CredentialsError {

@@ -86,10 +86,8 @@ pub(super) fn load(env: &dyn Fn(&str) -> Option<String>) -> Result<Registries, R
 }
 
 fn read(path: &Path) -> io::Result<String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    fs::File::open(path)?.take(limits::REGISTRIES_CONF + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > limits::REGISTRIES_CONF { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+    let text = limits::read(fs::File::open(path)?, limits::REGISTRIES_CONF)?;
+    String::from_utf8(text).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 /// The `*.conf` files of a folder, by name.

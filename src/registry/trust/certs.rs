@@ -116,16 +116,8 @@ fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, CertificateErro
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    use std::io::Read as _;
     let fault = |source| CertificateError::Read { path: path.to_owned(), source };
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(fault)?;
-    file.take(limits::CERTIFICATE_FILE + 1).read_to_end(&mut bytes).map_err(fault)?;
-    if bytes.len() as u64 > limits::CERTIFICATE_FILE {
-        Err(fault(io::ErrorKind::FileTooLarge.into()))
-    } else {
-        Ok(bytes)
-    }
+    fs::File::open(path).and_then(|file| limits::read(file, limits::CERTIFICATE_FILE)).map_err(fault)
 }
 
 #[cfg(test)]
