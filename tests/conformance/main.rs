@@ -15,3 +15,6 @@ mod oracle;
 mod tally;
 
 mod archives;
+mod generated;
+mod past;
+mod writers;
