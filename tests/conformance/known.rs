@@ -43,4 +43,18 @@ pub const KNOWN: &[Known] = &[
         says: "unpacking: we read 1 members, the reference 0",
         why: "the same archive",
     },
+    Known {
+        suite: "generated",
+        case: "*",
+        what: What::Plain,
+        says: "a name that leads above the root",
+        why: "the reference pulls such an entry when it has no payload; nobody needs it, and all who unpack would have to look out for it",
+    },
+    Known {
+        suite: "generated",
+        case: "*",
+        what: What::Plain,
+        says: "is a hard link to a file that is not in the layer",
+        why: "the reference makes whiteouts of hard links too; no writer is known to write one",
+    },
 ];

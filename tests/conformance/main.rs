@@ -16,5 +16,6 @@ mod tally;
 
 mod archives;
 mod generated;
+mod pair;
 mod past;
 mod writers;

@@ -87,12 +87,12 @@ fn simplified(mut member: Value) -> Value {
     let fields = member.as_object_mut().expect("members are objects");
     fields.remove("pax_records");
     fields.remove("raw");
+    if fields["type"] == "7" {
+        fields["type"] = json!("0");
+    }
     // A size on what has no payload: the scanner ends there, or takes it for nothing.
     if fields["type"] != "0" {
         fields.remove("size");
-    }
-    if fields["type"] == "7" {
-        fields["type"] = json!("0");
     }
     member
 }
@@ -113,9 +113,10 @@ fn told(entry: &Entry, raw: usize) -> Value {
         Kind::Fifo => "6",
     };
     // JSON keys are text, and Go's encoder makes them so.
-    let attributes = entry.xattrs.iter().map(|(name, value)| {
-        (format!("SCHILY.xattr.{}", String::from_utf8_lossy(name)), json!(BASE64.encode(value)))
-    });
+    let attributes = entry
+        .xattrs
+        .iter()
+        .map(|(name, value)| (format!("SCHILY.xattr.{}", String::from_utf8_lossy(name)), json!(BASE64.encode(value))));
     let mut member = json!({
         "type": kind, "name": BASE64.encode(&entry.name), "size": entry.size, "mode": entry.mode, "uid": entry.uid,
         "gid": entry.gid, "mod_time": stamp(entry.mtime), "raw": raw,

@@ -38,6 +38,7 @@ impl Oracle {
     pub fn start(suite: &str) -> Self {
         let program = program("interop");
         let work = work().join(suite);
+        let _ = fs::remove_dir_all(&work); // of a run before
         fs::create_dir_all(&work).expect("a folder to work in can be made");
         let mut child = Command::new(&program)
             .arg("serve")

@@ -10,8 +10,7 @@ use crate::support::command::run;
 use crate::tally::Tally;
 
 /// The trees that trees.sh makes and every format can be asked for. Those with holes are written apart.
-const THEMES: [&str; 10] =
-    ["plain", "names", "links", "special", "xattrs", "acls", "times", "ids", "empty", "dotted"];
+const THEMES: [&str; 10] = ["plain", "names", "links", "special", "xattrs", "acls", "times", "ids", "empty", "dotted"];
 
 /// A way to call a tar program: the case's name and the arguments behind `-cf ARCHIVE -C TREES`.
 type Call = (String, Vec<&'static str>);
@@ -52,8 +51,8 @@ fn gnu_tar() {
         ("gnu/twice", &["--format=gnu", "plain", "plain"]),
         ("gnu/link-first", &["--format=gnu", "links/c-hard", "links/a-file", "links/b-hard"]),
         ("gnu/every-link-a-file", &["--format=gnu", "--hard-dereference", "links"]),
-        ("gnu/huge-owner", &["--format=gnu", "--owner=x:99999999999", "--group=y:5", "plain"]),
-        ("posix/huge-owner", &["--format=posix", "--owner=x:99999999999", "--group=y:5", "plain"]),
+        ("gnu/huge-owner", &["--format=gnu", "--owner=x:4294967294", "--group=y:5", "plain"]),
+        ("posix/huge-owner", &["--format=posix", "--owner=x:4294967294", "--group=y:5", "plain"]),
         ("gnu/numeric-owner", &["--format=gnu", "--numeric-owner", "ids"]),
     ];
     calls.extend(others.iter().map(|(name, arguments)| ((*name).to_owned(), arguments.to_vec())));
@@ -79,9 +78,9 @@ fn bsdtar() {
         ("pax/libarchive-attributes", &["--format=pax", "--xattrs", "--options=xattrheader=LIBARCHIVE", "xattrs"]),
         ("pax/schily-attributes", &["--format=pax", "--xattrs", "--options=xattrheader=SCHILY", "xattrs"]),
         ("pax/twice", &["--format=pax", "plain", "plain"]),
-        ("pax/huge-owner", &["--format=pax", "--uid=99999999999", "plain"]),
+        ("pax/huge-owner", &["--format=pax", "--uid=2147483647", "plain"]),
         ("ustar/numeric-owner", &["--format=ustar", "--numeric-owner", "ids"]),
-        ("gnutar/huge-owner", &["--format=gnutar", "--uid=3000000000", "plain"]),
+        ("gnutar/huge-owner", &["--format=gnutar", "--uid=2147483647", "plain"]),
     ];
     calls.extend(others.iter().map(|(name, arguments)| ((*name).to_owned(), arguments.to_vec())));
     suite("bsdtar", "bsdtar", calls);
