@@ -10,14 +10,15 @@ VERSITYGW := v1.8.0
 OLD ?=
 NEW ?=
 
-.PHONY: help build demo test unit check interop readers bench reflink peers clean
+.PHONY: help build demo test unit check conformance reference readers bench reflink peers clean
 
 help:
 	@echo 'make demo [OLD=… NEW=…]  convert, serve, pull an image and its update, show both ledgers'
 	@echo 'make test                every test, with real registries (builds distribution once)'
 	@echo 'make unit                the tests that need no other programs than zstd'
 	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
-	@echo 'make interop             both ways with the reference implementation (root, Go)'
+	@echo 'make conformance         against other readers and writers, the reference first; counts what was compared (root, Go)'
+	@echo 'make reference           the programs of the reference, past and present, that it runs (Go)'
 	@echo 'make readers [OLD=… NEW=…]  skopeo, podman, umoci, containerd and docker read a store (root; READERS_ROOT=DIR has them)'
 	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
 	@echo 'make reflink [OLD=… NEW=…]  disk use of pulls on XFS and btrfs (root, xfsprogs, btrfs-progs)'
@@ -42,8 +43,11 @@ check:
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 
-interop:
-	tests/interop/run.sh
+conformance: reference
+	tests/conformance/run.sh
+
+reference:
+	GO='$(GO)' tests/interop/build.sh
 
 readers: build
 	tests/readers.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')

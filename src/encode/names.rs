@@ -18,6 +18,12 @@ pub enum NameFault {
     /// The path leads out of the root.
     #[error("a name that leads above the root")]
     AboveRoot,
+    /// The root itself, as something other than a directory.
+    #[error("the root's own name, and is no directory")]
+    Root,
+    /// A file's path and a folder's at once.
+    #[error("a path below an entry that is no directory, or the path of a folder that other entries are in")]
+    FileAndFolder,
     /// A regular file named like a directory.
     #[error("a regular file's payload under a name that ends in a slash")]
     SlashedFile,
@@ -33,6 +39,10 @@ type Key = [u8; 16];
 #[derive(Debug, Default)]
 pub struct Names {
     paths: HashSet<Key>,
+    /// What other entries are below of, with an entry of its own or without.
+    folders: HashSet<Key>,
+    /// What nothing can be below of.
+    files: HashSet<Key>,
     linkable: HashSet<Key>,
     dangling: HashMap<Key, Vec<u8>>,
 }
@@ -44,19 +54,23 @@ impl Names {
     /// [`NameFault`].
     pub fn add(&mut self, entry: &Entry) -> Result<(), NameFault> {
         let clean = path::clean(&entry.name);
-        if !self.paths.insert(key(&clean)) {
+        if !self.paths.insert(key(rootless(&clean))) {
             return Err(NameFault::Duplicate);
         }
         if clean == b".." || clean.starts_with(b"../") {
             return Err(NameFault::AboveRoot);
         }
+        if rootless(&clean).is_empty() || clean == b"." {
+            return if entry.kind == Kind::Directory { Ok(()) } else { Err(NameFault::Root) };
+        }
+        self.place(entry.kind, rootless(&clean))?;
         let base = clean.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         if entry.size > 0 && base.starts_with(b".wh.") {
             return Err(NameFault::WhiteoutWithContent);
         }
         match entry.kind {
-            Kind::Regular if entry.name.ends_with(b"/") => return Err(NameFault::SlashedFile),
-            Kind::Regular => self.can_be_linked(&clean),
+            Kind::Regular if entry.name.ends_with(b"/") && entry.size > 0 => return Err(NameFault::SlashedFile),
+            Kind::Regular | Kind::Symlink => self.can_be_linked(&clean),
             Kind::HardLink => {
                 let target = key(rootless(&path::clean(&entry.link_name)));
                 if !self.linkable.contains(&target) {
@@ -74,6 +88,28 @@ impl Names {
         self.dangling.values().min().map(Vec::as_slice)
     }
 
+    /// Takes in where an entry is among folders. Symbolic links can lead to a folder, so they are neither.
+    fn place(&mut self, kind: Kind, path: &[u8]) -> Result<(), NameFault> {
+        if !matches!(kind, Kind::Directory | Kind::Symlink) {
+            let own = key(path);
+            if self.folders.contains(&own) {
+                return Err(NameFault::FileAndFolder);
+            }
+            self.files.insert(own);
+        }
+        let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
+        for (at, _) in slashes {
+            let above = key(&path[..at]);
+            if self.files.contains(&above) {
+                return Err(NameFault::FileAndFolder);
+            }
+            if !self.folders.insert(above) {
+                break; // What is above this one was taken in with it.
+            }
+        }
+        Ok(())
+    }
+
     fn can_be_linked(&mut self, clean: &[u8]) {
         let key = key(rootless(clean));
         self.linkable.insert(key);
@@ -89,4 +125,77 @@ fn key(path: &[u8]) -> Key {
     let mut key = Key::default();
     key.copy_from_slice(&Digest::of(path).as_bytes()[..16]);
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::tar::number::Time;
+
+    fn entry(kind: Kind, name: &str, link_name: &str, size: i64) -> Entry {
+        Entry {
+            kind,
+            name: name.into(),
+            link_name: link_name.into(),
+            mode: 0o644,
+            size,
+            sparse: None,
+            uid: 0,
+            gid: 0,
+            mtime: Time::seconds(0),
+            atime: None,
+            ctime: None,
+            dev_major: 0,
+            dev_minor: 0,
+            xattrs: BTreeMap::new(),
+        }
+    }
+
+    /// Each name alone in an archive; what the reference does with it was seen in its own store (tests/conformance).
+    #[test]
+    fn names_that_readers_cannot_use() {
+        use Kind::{Directory, Fifo, Regular, Symlink};
+        let table: &[(Kind, &str, i64, Result<(), NameFault>)] = &[
+            (Directory, "./", 0, Ok(())),
+            (Directory, "/", 0, Ok(())),
+            (Regular, ".", 0, Err(NameFault::Root)),
+            (Regular, "", 5, Err(NameFault::Root)),
+            (Symlink, "a/..", 0, Err(NameFault::Root)),
+            (Fifo, "//", 0, Err(NameFault::Root)),
+            (Regular, "a/", 0, Ok(())),
+            (Regular, "a/", 1, Err(NameFault::SlashedFile)),
+            (Regular, "../a", 0, Err(NameFault::AboveRoot)),
+            (Directory, "..", 0, Err(NameFault::AboveRoot)),
+            (Regular, ".wh.a", 0, Ok(())),
+            (Regular, ".wh.a", 1, Err(NameFault::WhiteoutWithContent)),
+        ];
+        for (kind, name, size, expected) in table {
+            assert_eq!(Names::default().add(&entry(*kind, name, "", *size)), *expected, "{kind:?} {name:?} {size}");
+        }
+    }
+
+    #[test]
+    fn names_that_readers_cannot_use_together() {
+        use Kind::{Directory, HardLink, Regular, Symlink};
+        type Named = (Kind, &'static str, &'static str);
+        let table: &[(&[Named], Result<(), NameFault>)] = &[
+            (&[(Directory, "a/", ""), (Regular, "a/b/c", ""), (Directory, "a/b", "")], Ok(())),
+            (&[(Regular, "a", ""), (Regular, "a/b", "")], Err(NameFault::FileAndFolder)),
+            (&[(Regular, "a/b/c", ""), (Regular, "a/", "")], Err(NameFault::FileAndFolder)),
+            (&[(Regular, "/a", ""), (Regular, "./a/b/c", "")], Err(NameFault::FileAndFolder)),
+            (&[(Symlink, "a", "b"), (Regular, "a/c", "")], Ok(())),
+            (&[(Directory, "a", ""), (Directory, "./a/", "")], Err(NameFault::Duplicate)),
+            (&[(Regular, "/a", ""), (Regular, "a", "")], Err(NameFault::Duplicate)),
+            (&[(Symlink, "a", "b"), (HardLink, "c", "a")], Ok(())),
+        ];
+        for (entries, expected) in table {
+            let mut names = Names::default();
+            let added: Result<Vec<()>, NameFault> =
+                entries.iter().map(|(kind, name, link)| names.add(&entry(*kind, name, link, 0))).collect();
+            assert_eq!(added.map(drop), *expected, "{entries:?}");
+            assert!(expected.is_err() || names.dangling().is_none(), "{entries:?}");
+        }
+    }
 }

@@ -54,6 +54,9 @@ pub enum AnnotationsError {
     /// The dialect without tar-split.
     #[error("the layer is of the old zstd:chunked dialect, which has no tar-split")]
     OldDialect,
+    /// The current keys, of the months before there was a tar-split.
+    #[error("the layer was written before zstd:chunked had a tar-split")]
+    NoTarSplit,
     /// An eStargz layer.
     #[error("the layer is eStargz, which has no tar-split")]
     Estargz,
@@ -99,7 +102,7 @@ impl Annotations {
             }
             _ => return Err(malformed(TOC_POSITION, text)),
         };
-        let text = need(TAR_SPLIT_POSITION)?;
+        let text = get(TAR_SPLIT_POSITION).ok_or(AnnotationsError::NoTarSplit)?;
         let tar_split = match numbers(text)[..] {
             [Some(offset), Some(compressed), Some(uncompressed)] => Position { offset, compressed, uncompressed },
             _ => return Err(malformed(TAR_SPLIT_POSITION, text)),
@@ -167,7 +170,7 @@ mod tests {
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3")], "malformed"),
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:2")], "malformed"),
             (&[(TOC_DIGEST, &digest), (TOC_POSITION, "+1:2:3:1")], "malformed"),
-            (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1")], "tarsplit-position is missing"),
+            (&[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1")], "before zstd:chunked had a tar-split"),
             (
                 &[(TOC_DIGEST, &digest), (TOC_POSITION, "1:2:3:1"), (TAR_SPLIT_POSITION, "1:2:99999999999999999999")],
                 "malformed",

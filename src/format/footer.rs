@@ -5,11 +5,17 @@
 /// The footer's content, in bytes.
 pub const LEN: usize = 64;
 
+/// The same in 2023, for some months.
+pub const SHORT_LEN: usize = 56;
+
 /// The last eight bytes of the current dialect.
 pub const MAGIC: [u8; 8] = *b"GNUlInUx";
 
 /// The last eight bytes of the old dialect's 40-byte footer, which is recognised and never read.
 pub const OLD_MAGIC: [u8; 8] = *b"GnUlInUx";
+
+/// In an eStargz footer of 51 bytes, behind the offset of its table of contents; recognised and never read.
+const ESTARGZ: (usize, [u8; 6]) = (32, *b"STARGZ");
 
 /// The only type of table of contents.
 pub const TYPE_CRFS: u64 = 1;
@@ -43,6 +49,9 @@ pub enum FooterError {
     /// The dialect of 2021 to 2022 (`io.containers.zstd-chunked.*`), which has no tar-split.
     #[error("the footer of the old zstd:chunked dialect, which has no tar-split")]
     OldDialect,
+    /// eStargz, a gzip layer with a table of contents of its own.
+    #[error("the footer of eStargz, which has no tar-split")]
+    Estargz,
     /// A type of table of contents that does not exist.
     #[error("the footer names a table of contents of type {0}, only 1 is known")]
     Type(u64),
@@ -76,6 +85,7 @@ pub fn read(end: &[u8]) -> Result<Positions, FooterError> {
     match end.last_chunk::<8>() {
         Some(&MAGIC) => {}
         Some(&OLD_MAGIC) => return Err(FooterError::OldDialect),
+        _ if is_estargz(end) => return Err(FooterError::Estargz),
         _ => return Err(FooterError::Absent),
     }
     let footer = end.last_chunk::<LEN>().ok_or(FooterError::Absent)?;
@@ -91,6 +101,11 @@ pub fn read(end: &[u8]) -> Result<Positions, FooterError> {
         toc: Position { offset, compressed, uncompressed },
         tar_split: Position { offset: split_offset, compressed: split_compressed, uncompressed: split_uncompressed },
     })
+}
+
+fn is_estargz(end: &[u8]) -> bool {
+    let (at, word) = ESTARGZ;
+    end.last_chunk::<51>().is_some_and(|footer| footer.starts_with(&[0x1f, 0x8b]) && footer[at..].starts_with(&word))
 }
 
 #[cfg(test)]
@@ -112,6 +127,9 @@ mod tests {
         assert_eq!(read(b"short"), Err(FooterError::Absent));
         assert_eq!(read(&MAGIC), Err(FooterError::Absent));
         assert_eq!(read(&[&[0; 32][..], &OLD_MAGIC].concat()), Err(FooterError::OldDialect));
+        let gzip = [&[0x1f, 0x8b][..], &[0; 14], b"0000000000000123STARGZ", &[0; 13]].concat();
+        assert_eq!(read(&[&[7; 13], &gzip[..]].concat()), Err(FooterError::Estargz));
+        assert_eq!(read(&[&[7; 14], &gzip[..50]].concat()), Err(FooterError::Absent));
         assert_eq!(read(&[&[0; 56][..], &MAGIC].concat()), Err(FooterError::Type(0)));
     }
 }

@@ -26,6 +26,9 @@ pub enum TailError {
         /// The blob's size.
         size: u64,
     },
+    /// The footer of the reference's versions 1.47 to 1.49, which says nothing of the tar-split and ends in zeros.
+    #[error("the layer ends in the short zstd:chunked footer of 2023, which names no tar-split")]
+    ShortFooter,
     /// The bytes there are no skippable frames of the stated lengths.
     #[error("the tail at byte {0} of the blob is not made of the three skippable frames that it should be")]
     Frames(u64),
@@ -73,6 +76,10 @@ impl Positions {
             && tar_split.compressed > 0
             && next(toc) == Some(tar_split.offset)
             && next(tar_split).and_then(|at| at.checked_add(footer::LEN as u64)) == Some(size);
+        let short = next(tar_split).and_then(|at| at.checked_add(footer::SHORT_LEN as u64)) == Some(size);
+        if short && next(toc) == Some(tar_split.offset) {
+            return Err(TailError::ShortFooter);
+        }
         if adjoin { Ok(Tail { positions: self, size }) } else { Err(TailError::Layout { size }) }
     }
 }
@@ -109,5 +116,21 @@ impl Tail {
             Ok(positions) if positions == self.positions => Ok(Contents { toc, tar_split }),
             _ => Err(TailError::Footer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_three_frames_end_the_blob() {
+        let at = |offset| Position { offset, compressed: 10, uncompressed: 20 };
+        let positions = Positions { toc: at(100), tar_split: at(118) };
+        assert_eq!(positions.check(200).unwrap().span(), Span::new(92, 200).unwrap());
+        // As versions 1.47 to 1.49 of the reference end a blob.
+        assert_eq!(positions.check(192), Err(TailError::ShortFooter));
+        assert_eq!(positions.check(199), Err(TailError::Layout { size: 199 }));
+        assert_eq!(Positions { toc: at(99), ..positions }.check(192), Err(TailError::Layout { size: 192 }));
     }
 }

@@ -6,6 +6,7 @@ use crate::blob::Blob;
 use crate::digest::{Digest, Hasher};
 use crate::format::annotations::Annotations;
 use crate::format::frame_map::{self, Frame, FrameKind, FrameMap, LayerError};
+use crate::format::toc::TocError;
 use crate::inflate;
 use crate::span::Span;
 use crate::zstd::codec::Decoder;
@@ -150,7 +151,11 @@ pub fn blob(
         }
     }
     if let Some(annotations) = annotations {
-        return chunked(bytes, annotations, diff_id).map(Some);
+        match chunked(bytes, annotations, diff_id) {
+            // Layers of before 2024: they are taken whole, and verified as what they are in any case.
+            Err(LayerFault::Layer(LayerError::Toc(TocError::NoTarSplit))) => {}
+            verified => return verified.map(Some),
+        }
     }
     if let Some(expected) = diff_id {
         let (_, mut tar) = inflate::tar_reader(bytes.reader()).map_err(LayerFault::Read)?;

@@ -4,7 +4,7 @@
   run.py [OLD NEW]       two versions of an image as OCI layouts, oci:DIR:TAG (default: the pair in fixtures/; larger ones: corpora.sh)
 
 Times are whole processes, the programs in turn, medians of RUNS (default 3): compare ratios, not seconds. Sizes are exact.
-The reference (podman's storage library) takes part when tests/interop has been built: make interop.
+The reference (podman's storage library) takes part when tests/interop has been built: make reference.
   CHUNKIFY=target/release/chunkify   RUNS=3   LEVELS=3,6
   GROWTH=1   also a layer of 10 GB with a file of 8 GB, layers of 100,000 to 1,000,000 files, and a push of 10 GB (40 GB of disk, half an hour)
 """
@@ -103,7 +103,7 @@ def speed(new, work):
             command = [REFERENCE, "write", tar, blob, blob + ".json"] + ([level] if level else [])
             other("reference, " + ("level " + level if level else "its default"), command, blob)
     else:
-        print("The reference is left out: make interop builds it.\n")
+        print("The reference is left out: make reference builds it.\n")
     results = {name: [] for name in programs}
     for _ in range(RUNS):
         for name, (command, processors, _) in programs.items():

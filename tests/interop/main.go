@@ -12,17 +12,14 @@ import (
 )
 
 const usage = `usage: interop COMMAND …
-  facts TAR                                        what the reference reads in a tar: members, TOC entries, tar-split
-  write TAR BLOB ANNOTATIONS [LEVEL]               the reference's zstd:chunked blob of a tar, and the annotations of its descriptor
-  toc   BLOB ANNOTATIONS DIR                       DIR/toc.json and DIR/tar-split.json, as they stand in a blob, decompressed
-  pull  STORE [--] (BLOB ANNOTATIONS DIFFID)…      partial pulls, one after another, into an overlay store made in STORE (root only);
-                                                   each layer lies on the one before it, -- begins a new image`
+  facts TAR                             what the reference reads in a tar: members, TOC entries, tar-split
+  write TAR BLOB ANNOTATIONS [LEVEL]    the reference's zstd:chunked blob of a tar, and the annotations of its descriptor
+  serve                                 answers requests: one JSON value a line on standard input, one on standard output`
 
 var commands = map[string]func(arguments []string) (any, error){
 	"facts": facts,
 	"write": write,
-	"toc":   toc,
-	"pull":  pull,
+	"serve": serve,
 }
 
 // errUsage is returned by a subcommand whose arguments do not fit.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"go.podman.io/storage"
@@ -15,56 +16,49 @@ import (
 	"go.podman.io/storage/pkg/chunked"
 )
 
-// pulled is what `pull` prints of each layer.
+// pulled is what is told of each layer of a pull.
 type pulled struct {
-	Blob string `json:"blob"`
-	Size int64  `json:"size"`
+	Size int64 `json:"size"`
 	// Metadata is what was asked for before the reference looked into its store: the TOC and the tar-split.
 	Metadata asked `json:"metadata"`
 	// Payload is what was asked for after that.
 	Payload asked `json:"payload"`
-	Total   asked `json:"total"`
 	// Export is the digest of the tar that the store gives back.
 	Export digest.Digest `json:"export"`
 }
 
 // layer is a blob to pull and what its tar must hash to.
 type layer struct {
-	blob        string
-	annotations map[string]string
-	diffID      digest.Digest
-	// first says that the layer is the lowest of an image.
-	first bool
+	Blob        string            `json:"blob"`
+	Annotations map[string]string `json:"annotations"`
+	DiffID      digest.Digest     `json:"diff_id"`
 }
 
-// pull STORE [--] (BLOB ANNOTATIONS DIFFID)…: partial pulls into a fresh overlay store; each layer's export must hash to its DIFFID.
-func pull(arguments []string) (any, error) {
-	if len(arguments) < 4 {
-		return nil, errUsage
-	}
-	layers, err := readLayers(arguments[1:])
-	if err != nil {
-		return nil, err
-	}
-	store, err := openStore(arguments[0])
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _, _ = store.Shutdown(true) }()
+// stores are the stores that are open, by their folders.
+type stores map[string]storage.Store
 
-	results := []pulled{}
+// pull pulls an image's layers in part, each upon the one before, into the store in a folder; each one's export must hash to its diff_id.
+// Layers that are not kept are deleted again, so that the next pull finds nothing of them.
+func (s stores) pull(directory string, layers []layer, keep bool) ([]pulled, error) {
+	store, err := s.open(directory)
+	if err != nil {
+		return nil, err
+	}
+	results, made := []pulled{}, []string{}
+	if !keep {
+		defer func() {
+			for i := range made {
+				_ = store.DeleteLayer(made[len(made)-1-i])
+			}
+		}()
+	}
 	parent := ""
 	for i, layer := range layers {
-		if layer.first {
-			parent = ""
-		}
-		id := digest.FromString(fmt.Sprintf("layer %d", i)).Encoded()
+		id := digest.FromString(fmt.Sprint(time.Now().UnixNano(), layer)).Encoded()
+		made = append(made, id)
 		result, err := pullLayer(store, layer, id, parent)
 		if err != nil {
-			if errors.As(err, &chunked.ErrFallbackToOrdinaryLayerDownload{}) {
-				err = fmt.Errorf("podman would take the whole blob: %w", err)
-			}
-			return results, fmt.Errorf("layer %d, %s: %w", i, layer.blob, err)
+			return results, fmt.Errorf("layer %d: %w", i, err)
 		}
 		results = append(results, result)
 		parent = id
@@ -72,29 +66,21 @@ func pull(arguments []string) (any, error) {
 	return results, nil
 }
 
-func readLayers(arguments []string) ([]layer, error) {
-	layers := []layer{}
-	first := true
-	for len(arguments) > 0 {
-		if arguments[0] == "--" {
-			first, arguments = true, arguments[1:]
-			continue
-		}
-		if len(arguments) < 3 {
-			return nil, errUsage
-		}
-		annotations, err := readAnnotations(arguments[1])
-		if err != nil {
-			return nil, err
-		}
-		diffID, err := digest.Parse(arguments[2])
-		if err != nil {
-			return nil, fmt.Errorf("diff_id %q: %w", arguments[2], err)
-		}
-		layers = append(layers, layer{arguments[0], annotations, diffID, first})
-		first, arguments = false, arguments[3:]
+func (s stores) open(directory string) (storage.Store, error) {
+	if store, ok := s[directory]; ok {
+		return store, nil
 	}
-	return layers, nil
+	store, err := openStore(directory)
+	if err == nil {
+		s[directory] = store
+	}
+	return store, err
+}
+
+func (s stores) shutdown() {
+	for _, store := range s {
+		_, _ = store.Shutdown(true)
+	}
 }
 
 // openStore makes an overlay store with partial pulls enabled, as storage.conf does with enable_partial_images.
@@ -120,7 +106,7 @@ func openStore(directory string) (storage.Store, error) {
 
 // pullLayer pulls one layer partially and exports it again.
 func pullLayer(store storage.Store, layer layer, id, parent string) (pulled, error) {
-	blob, err := os.Open(layer.blob)
+	blob, err := os.Open(layer.Blob)
 	if err != nil {
 		return pulled{}, err
 	}
@@ -135,22 +121,22 @@ func pullLayer(store storage.Store, layer layer, id, parent string) (pulled, err
 	}
 	source := &countingSource{blob: blob}
 
-	differ, err := chunked.NewDiffer(context.Background(), store, blobDigest, info.Size(), layer.annotations, source)
+	differ, err := chunked.NewDiffer(context.Background(), store, blobDigest, info.Size(), layer.Annotations, source)
 	if err != nil {
 		return pulled{}, fmt.Errorf("no partial pull: %w", err)
 	}
 	defer differ.Close()
 	metadata := source.total
-	if err := stage(store, differ, layer.diffID, id, parent); err != nil {
+	if err := stage(store, differ, layer.DiffID, id, parent); err != nil {
 		return pulled{}, err
 	}
 	export, err := exported(store, id)
 	if err != nil {
 		return pulled{}, err
 	}
-	result := pulled{layer.blob, info.Size(), metadata, source.total.minus(metadata), source.total, export}
-	if export != layer.diffID {
-		return result, fmt.Errorf("its export hashes to %s, its diff_id is %s", export, layer.diffID)
+	result := pulled{info.Size(), metadata, source.total.minus(metadata), export}
+	if export != layer.DiffID {
+		return result, fmt.Errorf("its export hashes to %s, its diff_id is %s", export, layer.DiffID)
 	}
 	return result, nil
 }

@@ -32,20 +32,9 @@ func write(arguments []string) (any, error) {
 		}
 		level = &number
 	}
-	tar, err := os.Open(arguments[0])
+	result, err := writeBlob(arguments[0], arguments[1], level)
 	if err != nil {
 		return nil, err
-	}
-	defer tar.Close()
-	blob, err := os.Create(arguments[1])
-	if err != nil {
-		return nil, err
-	}
-	defer blob.Close()
-
-	result, err := compress(tar, blob, level)
-	if err != nil {
-		return nil, fmt.Errorf("writing %s: %w", arguments[0], err)
 	}
 	annotations, err := json.MarshalIndent(result.Annotations, "", " ")
 	if err != nil {
@@ -53,6 +42,25 @@ func write(arguments []string) (any, error) {
 	}
 	if err := os.WriteFile(arguments[2], append(annotations, '\n'), 0o644); err != nil {
 		return nil, err
+	}
+	return result, nil
+}
+
+// writeBlob has the compressor write the blob of a tar.
+func writeBlob(tarPath, blobPath string, level *int) (*written, error) {
+	tar, err := os.Open(tarPath)
+	if err != nil {
+		return nil, err
+	}
+	defer tar.Close()
+	blob, err := os.Create(blobPath)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	result, err := compress(tar, blob, level)
+	if err != nil {
+		return nil, fmt.Errorf("writing %s: %w", tarPath, err)
 	}
 	return result, blob.Close()
 }

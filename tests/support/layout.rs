@@ -54,6 +54,11 @@ fn write(dir: &Path, tag: &str, tars: &[Vec<u8>], form: Form, diff_ids: &[String
         };
         layers.push(put(dir, &kind, &bytes));
     }
+    write_documents(dir, tag, layers, &json!(diff_ids));
+}
+
+/// The config, the manifest and the index of an image.
+fn write_documents(dir: &Path, tag: &str, layers: Vec<Value>, diff_ids: &Value) {
     let config = json!({
         "architecture": "amd64", "os": "linux", "config": {"Env": ["A=b"]}, "x-unknown": [1, {"b": 2, "a": 1}],
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
@@ -69,6 +74,30 @@ fn write(dir: &Path, tag: &str, tars: &[Vec<u8>], form: Form, diff_ids: &[String
     index["manifests"].as_array_mut().expect("an index has manifests").push(entry);
     fs::write(dir.join("index.json"), index.to_string()).expect("a layout can be written");
     fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a layout can be written");
+}
+
+/// A layer as others made it: the blob with its type, annotations and the digest of its tar.
+pub struct MadeLayer {
+    /// Media type.
+    pub kind: &'static str,
+    /// The blob.
+    pub bytes: Vec<u8>,
+    /// Of its descriptor.
+    pub annotations: Value,
+    /// Of its tar.
+    pub diff_id: String,
+}
+
+/// Adds an image of such layers to a layout.
+pub fn write_made(dir: &Path, tag: &str, made: &[MadeLayer]) {
+    fs::create_dir_all(dir.join("blobs/sha256")).expect("a layout can be made");
+    let layers = made.iter().map(|layer| {
+        let mut descriptor = put(dir, layer.kind, &layer.bytes);
+        descriptor["annotations"] = layer.annotations.clone();
+        descriptor
+    });
+    let diff_ids: Vec<&str> = made.iter().map(|layer| layer.diff_id.as_str()).collect();
+    write_documents(dir, tag, layers.collect(), &json!(diff_ids));
 }
 
 fn put(dir: &Path, kind: &str, bytes: &[u8]) -> Value {

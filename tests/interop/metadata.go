@@ -2,11 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -24,60 +21,6 @@ const (
 // metadata is a blob's TOC and tar-split, decompressed.
 type metadata struct {
 	toc, tarSplit []byte
-}
-
-// tocResult is what `toc` prints.
-type tocResult struct {
-	TOCSize        int           `json:"toc_size"`
-	TOCDigest      digest.Digest `json:"toc_digest"`
-	TarSplitSize   int           `json:"tar_split_size"`
-	TarSplitDigest digest.Digest `json:"tar_split_digest"`
-}
-
-// toc BLOB ANNOTATIONS DIR: puts the decompressed TOC and tar-split into DIR.
-func toc(arguments []string) (any, error) {
-	if len(arguments) != 3 {
-		return nil, errUsage
-	}
-	blob, err := os.Open(arguments[0])
-	if err != nil {
-		return nil, err
-	}
-	defer blob.Close()
-	annotations, err := readAnnotations(arguments[1])
-	if err != nil {
-		return nil, err
-	}
-	found, err := readMetadata(blob, annotations)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", arguments[0], err)
-	}
-	if err := os.MkdirAll(arguments[2], 0o755); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(arguments[2], "toc.json"), found.toc, 0o644); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(arguments[2], "tar-split.json"), found.tarSplit, 0o644); err != nil {
-		return nil, err
-	}
-	return tocResult{
-		TOCSize: len(found.toc), TOCDigest: digest.FromBytes(found.toc),
-		TarSplitSize: len(found.tarSplit), TarSplitDigest: digest.FromBytes(found.tarSplit),
-	}, nil
-}
-
-// readAnnotations reads a descriptor's annotations: a JSON object of strings.
-func readAnnotations(path string) (map[string]string, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	annotations := map[string]string{}
-	if err := json.Unmarshal(content, &annotations); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return annotations, nil
 }
 
 // readMetadata follows the annotations to the TOC and the tar-split. It checks the TOC's digest, so that a test never compares rubbish.
