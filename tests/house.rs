@@ -20,6 +20,7 @@ const RANKS: &[&[&str]] = &[
     &["housekeeping", "verify"],
     &["report"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {

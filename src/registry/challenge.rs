@@ -5,7 +5,8 @@
 pub struct Challenge {
     /// The scheme in lower case: `basic`, `bearer`.
     pub scheme: String,
-    parameters: Vec<(String, String)>,
+    /// Names in lower case, and their values, as they stand.
+    pub parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
