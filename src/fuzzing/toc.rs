@@ -10,7 +10,8 @@ pub fn toc(data: &[u8]) {
     let Some((entries, digest)) = read(data) else { return };
     let text = write(&entries, digest);
     assert_eq!(read(&text), Some((entries.clone(), digest)), "what is written reads otherwise");
-    let value: Value = serde_json::from_slice(data).expect("what reads as a table of contents reads as JSON");
+    // A member that nobody knows may hold what is no text; whoever keeps it refuses it.
+    let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     assert_eq!(value["version"], 1);
     assert_eq!(value["tarSplitDigest"], digest.to_string());
     let listed = value["entries"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -11,7 +11,7 @@ use super::pace::Pace;
 use crate::plan::cost::Line;
 
 /// Ranges in the first request of several: the smallest maximum that is known in the field.
-pub(super) const FIRST: usize = 16;
+pub const FIRST: usize = 16;
 /// Ranges in one request at most: half of what the most generous proxies take before they send the whole blob. Nothing between the two is
 /// tried, because servers have a maximum of sixteen or none that matters, and each trial takes a round trip.
 pub const TOP: usize = 128;

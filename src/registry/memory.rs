@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{Learned, TOP};
+use super::host::{FIRST, Learned, TOP};
 use crate::limits;
 use crate::plan::cost::Line;
 
@@ -116,7 +116,9 @@ impl Record {
             part_time: self.part_us.map(|micros| Duration::from_micros(micros.min(60_000_000))),
         };
         let ranges = self.ranges.map(|ranges| ranges.clamp(1, TOP)).filter(|&ranges| ranges > 1 || refusals);
-        Learned { ranges, ceiling: self.ceiling.filter(|_| refusals), line }
+        // A ceiling below the first trial would leave no ranges at all.
+        let ceiling = self.ceiling.filter(|ceiling| refusals && (FIRST..=TOP).contains(ceiling));
+        Learned { ranges, ceiling, line }
     }
 }
 
@@ -223,6 +225,7 @@ mod tests {
         let at = now();
         let odd =
             format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ranges":900000,"part_bytes":99999999}}}}}}"#);
+        let none = format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ceiling":0,"bytes_per_second":0}}}}}}"#);
         let huge = [b" ".repeat(1 << 20), br#"{"version":1,"hosts":{}}"#.to_vec()].concat();
         for (text, ranges) in [
             (&b""[..], None),
@@ -231,6 +234,7 @@ mod tests {
             (br#"{"version":1,"hosts":{"x":{"at":-1}}}"#, None),
             (&huge, None),
             (odd.as_bytes(), Some(TOP)),
+            (none.as_bytes(), None),
         ] {
             fs::write(folder.path().join(FILE), text).unwrap();
             let learned = Memory::load(Some(folder.path().into())).recall(HOST);

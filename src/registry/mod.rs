@@ -52,7 +52,7 @@ use crate::plan::cost::Prefer;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod wire {
     pub(crate) use super::challenge::Challenge;
-    pub(crate) use super::host::TOP;
+    pub(crate) use super::host::{FIRST, TOP};
     pub(crate) use super::memory::{parse as hosts_of_text, text as text_of_hosts};
     pub(crate) use super::sources::of_text as registries_of_text;
 }
