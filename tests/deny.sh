@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Holds what stands in the lock files against .deny.toml: licences, duplicates, sources, and known vulnerabilities where the database of
-# them can be reached.
+# them can be reached. With ADVISORIES=required it fails where it cannot.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -26,4 +26,5 @@ if cargo deny --config .deny.toml fetch db 2>/dev/null; then
 else
   echo >&2
   echo 'LEFT OUT: known vulnerabilities (advisories) were not looked for, because their database cannot be fetched here' >&2
+  [ "${ADVISORIES:-}" != required ]
 fi

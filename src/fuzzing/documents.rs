@@ -24,8 +24,8 @@ pub fn documents(data: &[u8]) {
             assert!(listed.contains(&chosen));
         }
     }
-    if let Ok(config) = Config::parse(data) {
-        let value: Value = serde_json::from_slice(data).expect("it was read");
+    // A config's other members may hold what is no text; whoever keeps them refuses it.
+    if let (Ok(config), Ok(value)) = (Config::parse(data), serde_json::from_slice::<Value>(data)) {
         let there = value["rootfs"]["diff_ids"].as_array().expect("a list").iter().map(|id| id.as_str().unwrap());
         assert!(config.rootfs.diff_ids.iter().map(ToString::to_string).eq(there));
     }

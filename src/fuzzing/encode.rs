@@ -1,7 +1,7 @@
 //! Making a layer of any bytes.
 
 use crate::digest::Digest;
-use crate::encode::{self, Form, Settings};
+use crate::encode::{self, Form, Levels, Settings};
 use crate::format::footer;
 use crate::format::frame_map;
 use crate::zstd::codec;
@@ -12,8 +12,10 @@ use super::frame_map::frame_by_frame;
 /// Whatever is read as a tar becomes a layer that decompresses to the same bytes; if it has a table of contents, our own reader accepts
 /// it and every frame holds what it should.
 pub fn encode(data: &[u8]) {
+    let metadata = Levels { long: 1, short: 1, short_below: 0 };
+    let settings = Settings { metadata, ..Settings::at(1) };
     let mut blob = Vec::new();
-    let made = encode::encode(data, &mut blob, &Settings::at(1), &mut |_| {}).expect("memory takes and gives");
+    let made = encode::encode(data, &mut blob, &settings, &mut |_| {}).expect("memory takes and gives");
     assert_eq!((made.size, made.digest), (blob.len() as u64, Digest::of(&blob)));
     assert_eq!((made.tar_size, made.diff_id), (data.len() as u64, Digest::of(data)));
     assert!(codec::decompress(&blob, data.len() as u64).is_ok_and(|tar| tar == data), "another tar comes out");

@@ -27,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     ("zstd", frame_map::zstd),
     ("tar_scan", tar::scan),
     ("pax", tar::pax),
+    ("name", tar::name),
     ("footer", tail::footer),
     ("annotations", tail::annotations),
     ("toc", toc::toc),

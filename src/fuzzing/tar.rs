@@ -6,6 +6,7 @@ use crate::limits;
 use crate::tar::header::Entry;
 use crate::tar::pax::{self, Records};
 use crate::tar::scan::{Event, Fault, Scanner};
+use crate::unpack::name::{Inside, Meaning};
 
 use super::pieces::{Cut, cuts, pieces};
 
@@ -152,6 +153,24 @@ pub fn pax(data: &[u8]) {
         assert_eq!(pax::records(&twice).as_ref(), Ok(&records));
     }
     let _: (bool, Records) = (pax::is_sparse(&records), records);
+}
+
+/// A name leads to a place inside, however it is written: no element leads up, none is empty, what is read reads as the same; and what
+/// is made of a whiteout is a name of one element.
+pub fn name(data: &[u8]) {
+    let Ok(inside) = Inside::new(data) else { return };
+    let path = inside.as_bytes();
+    assert!(path.len() < limits::PATH);
+    assert!(path.is_empty() || path.split(|&byte| byte == b'/').all(|element| !matches!(element, b"" | b"." | b"..")));
+    assert_eq!(Inside::new(path).as_ref(), Ok(&inside));
+    let (folder, base) = match inside.meaning() {
+        Ok(Meaning::Object { folder, base } | Meaning::Whiteout { folder, base }) => (folder, base),
+        Ok(Meaning::Opaque { folder }) => (folder, &b"x"[..]),
+        Ok(Meaning::Root) => return assert!(path.is_empty()),
+        Ok(Meaning::Reserved) | Err(_) => return,
+    };
+    assert!(path.starts_with(folder));
+    assert!(!base.is_empty() && !base.contains(&b'/') && !matches!(base, b"." | b".."), "a base that is no name");
 }
 
 /// `length key=value\n`, where the length counts its own digits.

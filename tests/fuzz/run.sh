@@ -24,6 +24,8 @@ targets=("$@")
 cargo +nightly fuzz build --fuzz-dir tests/fuzz
 binaries=tests/fuzz/target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
 mkdir -p "$corpus"
+# One target writes a small file for each input.
+[ -w /dev/shm ] && export TMPDIR=/dev/shm
 summary=$corpus/summary.tsv
 [ -e "$summary" ] || printf 'target\tbegan\tseconds\tcpu_seconds\tinputs\tended\n' >"$summary"
 

@@ -25,7 +25,7 @@ mkdir -p "$WORK"
 
 (cd "$HERE" && CGO_ENABLED=0 go build -trimpath -tags "exclude_graphdriver_btrfs containers_image_openpgp" -o "$TARGET/interop/interop" .)
 if [ -z "${CHUNKIFY:-}" ]; then
-  cargo build --quiet --release --manifest-path "$ROOT/Cargo.toml"
+  cargo build --locked --quiet --release --manifest-path "$ROOT/Cargo.toml"
   CHUNKIFY=$TARGET/release/chunkify
 fi
 
