@@ -18,11 +18,11 @@ for manifest in Cargo.toml tests/fuzz/Cargo.toml; do
   cargo fetch --quiet --locked --manifest-path "$manifest"
 done
 # The fuzz targets have few of the crates, so what .deny.toml lists for the crate need not be there.
-deny Cargo.toml -D unmatched-skip -D license-not-encountered bans licenses sources
+deny Cargo.toml -D unmatched-skip -D license-not-encountered -A license-exception-not-encountered bans licenses sources
 deny tests/fuzz/Cargo.toml -A unmatched-skip -A license-not-encountered bans licenses sources
 
 if cargo deny --config .deny.toml fetch db 2>/dev/null; then
-  for manifest in Cargo.toml tests/fuzz/Cargo.toml; do deny "$manifest" --disable-fetch advisories; done
+  for manifest in Cargo.toml tests/fuzz/Cargo.toml; do deny "$manifest" advisories; done
 else
   echo >&2
   echo 'LEFT OUT: known vulnerabilities (advisories) were not looked for, because their database cannot be fetched here' >&2
