@@ -26,13 +26,18 @@ pub fn toc(data: &[u8]) {
     assert_eq!((matches!(refused, Err(TocError::Entry(()))), seen), (!entries.is_empty(), entries.len().min(1)));
 }
 
-fn read(text: &[u8]) -> Option<(Vec<Entry>, Digest)> {
+/// All entries and the tar-split's digest, if the text reads.
+pub fn read(text: &[u8]) -> Option<(Vec<Entry>, Digest)> {
     let mut entries = Vec::new();
-    let digest = toc::read(text, |entry| Ok::<_, ()>(entries.push(entry))).ok()?;
-    Some((entries, digest))
+    let digest = toc::read::<()>(text, |entry| {
+        entries.push(entry);
+        Ok(())
+    });
+    Some((entries, digest.ok()?))
 }
 
-fn write(entries: &[Entry], digest: Digest) -> Vec<u8> {
+/// The writer's text.
+pub fn write(entries: &[Entry], digest: Digest) -> Vec<u8> {
     let mut text = Vec::new();
     let mut writer = toc::Writer::begin(&mut text);
     entries.iter().for_each(|entry| writer.entry(&mut text, entry));
