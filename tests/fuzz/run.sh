@@ -6,6 +6,7 @@
 #   UNTIL     ends no later than this, in seconds of Unix time
 #   CORPUS    where inputs and findings are gathered, target/fuzz unless set; it may be kept, to go on another day
 #   PARALLEL  targets at a time, 1 unless set
+#   BUILD     no: the targets are used as they were last compiled
 #
 # CORPUS/summary.tsv has a line for each finished run of a target: when it began, seconds on the clock, seconds of CPU, inputs tried,
 # and how it ended. Sums by target are printed at the end.
@@ -21,7 +22,7 @@ cargo +nightly --version >/dev/null 2>&1 || missing 'nightly Rust is missing: ru
 
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(cargo +nightly fuzz list --fuzz-dir tests/fuzz)
-cargo +nightly fuzz build --fuzz-dir tests/fuzz
+[ "${BUILD:-}" = no ] || cargo +nightly fuzz build --fuzz-dir tests/fuzz
 binaries=tests/fuzz/target/$(rustc +nightly -vV | sed -n 's/^host: //p')/release
 mkdir -p "$corpus"
 # One target writes a small file for each input.
@@ -55,7 +56,9 @@ fuzz() {
   local TIMEFORMAT='%U %S'
   { time "$binaries/$target" "${seeds[@]}" "${dict[@]}" -max_total_time="$seconds" -max_len="$longest" \
       -malloc_limit_mb="$once" -rss_limit_mb="$together" -timeout=20 -print_final_stats=1 -use_value_profile=1 \
-      -artifact_prefix="$corpus/findings/$target-" >"$corpus/$target.log" 2>&1 || ended=finding; } 2>"$corpus/$target.time"
+      -artifact_prefix="$corpus/findings/$target-" >"$corpus/$target.log" 2>&1 || ended=$?; } 2>"$corpus/$target.time"
+  # libFuzzer's code for a signal that asked it to end.
+  case $ended in ok) ;; 72) ended=interrupted ;; *) ended=finding ;; esac
   wall=$(($(date +%s) - begun))
   local cpu inputs
   cpu=$(awk '{ printf "%.0f", $1 + $2 }' "$corpus/$target.time")
@@ -63,7 +66,7 @@ fuzz() {
   # A run that ends in a finding prints no statistics; its last line of progress has the number.
   [ -n "$inputs" ] || inputs=$(sed -n 's/^#\([0-9]*\).*/\1/p' "$corpus/$target.log" | tail -1)
   printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$target" "$(date -u -d "@$begun" +%FT%TZ)" "$wall" "$cpu" "${inputs:-0}" "$ended" >>"$summary"
-  if [ "$ended" = ok ]; then
+  if [ "$ended" != finding ]; then
     printf '%-16s %5d s, %9d inputs\n' "$target" "$wall" "${inputs:-0}"
   else
     printf '%-16s FINDING, see %s\n' "$target" "$corpus/$target.log"
@@ -71,21 +74,34 @@ fuzz() {
   fi
 }
 
-for ((round = 0; round < rounds; round++)); do
+# The targets, those first that had the least time so far.
+by_need() {
   for target in "${targets[@]}"; do
-    left=$((until - $(date +%s)))
-    [ "$left" -gt 5 ] || break 2
-    seconds=$((minutes * 60 < left ? minutes * 60 : left))
-    while [ "$(jobs -rp | wc -l)" -ge "$parallel" ]; do wait -n; done
-    fuzz "$target" "$seconds" &
-  done
-done
-wait
+    awk -F'\t' -v target="$target" '$1 == target { sum += $3 } END { print sum + 0, target }' "$summary"
+  done | sort -n | cut -d' ' -f2
+}
 
-printf '\n'
-awk -F'\t' 'NR > 1 { wall[$1] += $3; cpu[$1] += $4; inputs[$1] += $5; if ($6 != "ok") bad[$1]++ }
+# In a function, so that bash has read all of it and the file may change while it runs.
+all() {
+  local round target left seconds
+  for ((round = 0; round < rounds; round++)); do
+    for target in $(by_need); do
+      while [ "$(jobs -rp | wc -l)" -ge "$parallel" ]; do wait -n || true; done
+      left=$((until - $(date +%s)))
+      [ "$left" -gt 5 ] || break 2
+      seconds=$((minutes * 60 < left ? minutes * 60 : left))
+      fuzz "$target" "$seconds" &
+    done
+  done
+  wait
+
+  printf '\n'
+  awk -F'\t' 'NR > 1 { wall[$1] += $3; cpu[$1] += $4; inputs[$1] += $5; if ($6 == "finding") bad[$1]++ }
   END { for (t in wall) printf "%-16s %8d s %8d s of CPU %12d inputs%s\n", t, wall[t], cpu[t], inputs[t], bad[t] ? "  " bad[t] " FINDINGS" : "" | "sort" }' "$summary"
-if compgen -G "$corpus/findings/*" >/dev/null; then
-  printf '\nfindings are in %s\n' "$corpus/findings" >&2
-  exit 1
-fi
+  if compgen -G "$corpus/findings/*" >/dev/null; then
+    printf '\nfindings are in %s\n' "$corpus/findings" >&2
+    exit 1
+  fi
+}
+all
+exit
