@@ -10,13 +10,16 @@ VERSITYGW := v1.8.0
 OLD ?=
 NEW ?=
 
-.PHONY: help build demo test unit check conformance reference readers bench reflink peers clean
+.PHONY: help build demo test unit check msrv deny fuzz conformance reference readers bench reflink peers clean
 
 help:
 	@echo 'make demo [OLD=… NEW=…]  convert, serve, pull an image and its update, show both ledgers'
 	@echo 'make test                every test, with real registries (builds distribution once)'
 	@echo 'make unit                the tests that need no other programs than zstd'
 	@echo 'make check               formatting, clippy and rustdoc, warnings denied'
+	@echo 'make msrv                that it compiles with the oldest Rust that Cargo.toml promises'
+	@echo 'make deny                licences, duplicates, sources and known faults of what is locked (cargo-deny)'
+	@echo 'make fuzz [MINUTES=…]    every fuzz target for a minute, or so many (nightly Rust, cargo-fuzz)'
 	@echo 'make conformance         against other readers and writers, the reference first; counts what was compared (root, Go)'
 	@echo 'make reference           the programs of the reference, past and present, that it runs (Go)'
 	@echo 'make readers [OLD=… NEW=…]  skopeo, podman, umoci, containerd and docker read a store (root; READERS_ROOT=DIR has them)'
@@ -25,23 +28,35 @@ help:
 	@echo 'make peers               the registry and the tools that the tests run against'
 
 build:
-	$(CARGO) build --release
+	$(CARGO) build --locked --release
 
 demo: build
 	tests/demo.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
 
 test: peers
-	$(CARGO) test
+	$(CARGO) test --locked
 	tests/as-root.sh
 	tests/given-peers.sh
 
 unit:
-	$(CARGO) test -- --skip peers::
+	$(CARGO) test --locked -- --skip peers::
 
 check:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+# A target folder of its own, so that the two compilers do not undo each other's work.
+msrv: MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv:
+	@rustup run $(MSRV) cargo --version >/dev/null 2>&1 || { echo 'Rust $(MSRV) is missing: rustup toolchain install $(MSRV) --profile minimal' >&2; exit 1; }
+	CARGO_TARGET_DIR=$(or $(CARGO_TARGET_DIR),target)/msrv rustup run $(MSRV) cargo check --locked
+
+deny:
+	tests/deny.sh
+
+fuzz:
+	MINUTES=$(or $(MINUTES),1) tests/fuzz/run.sh $(TARGETS)
 
 conformance: reference
 	tests/conformance/run.sh

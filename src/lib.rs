@@ -166,3 +166,8 @@ pub mod verify;
 // Rank 6: people.
 pub mod cli;
 pub mod report;
+
+// What must hold for every input. Only for tests and fuzzers.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -21,6 +21,7 @@ const RANKS: &[&[&str]] = &[
     &["housekeeping", "verify"],
     &["report"],
     &["cli"],
+    &["fuzzing"],
 ];
 
 fn files(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -78,6 +79,18 @@ fn imports_point_down() {
     }
     assert!(seen > 100, "only {seen} imports were found: the test looks in the wrong place");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// No code here is `unsafe`, tests and fuzz targets included: `forbid` is a lint that nothing below it can lift. What needs it is in
+/// crates that are there for it.
+#[test]
+fn unsafe_is_forbidden() {
+    for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        let text = fs::read_to_string(manifest).unwrap();
+        let (_, lints) = text.split_once("\n[lints.rust]\n").unwrap_or_else(|| panic!("{manifest} has no lints"));
+        let lints = lints.split("\n[").next().unwrap();
+        assert!(lints.lines().any(|line| line == "unsafe_code = \"forbid\""), "{manifest} lets code be unsafe");
+    }
 }
 
 /// Files stay rooms with one job; a longer one wants to be several.

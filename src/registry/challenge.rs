@@ -5,7 +5,8 @@
 pub struct Challenge {
     /// The scheme in lower case: `basic`, `bearer`.
     pub scheme: String,
-    parameters: Vec<(String, String)>,
+    /// Names in lower case, and their values, as they stand.
+    pub parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
@@ -18,10 +19,14 @@ impl Challenge {
             let rest = rest.trim_start();
             let starts = !first.contains('=') && !rest.starts_with('=');
             let parameter = if starts { rest } else { item };
-            if starts {
+            if starts && is_token(first) {
                 challenges.push(Self { scheme: first.to_ascii_lowercase(), parameters: Vec::new() });
+            } else if starts {
+                continue;
             }
-            if let (Some(challenge), Some((name, value))) = (challenges.last_mut(), parameter.split_once('=')) {
+            if let (Some(challenge), Some((name, value))) = (challenges.last_mut(), parameter.split_once('='))
+                && is_token(name.trim())
+            {
                 challenge.parameters.push((name.trim().to_ascii_lowercase(), unquote(value.trim())));
             }
         }
@@ -32,6 +37,12 @@ impl Challenge {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// What schemes and names are made of (RFC 9110, section 5.6.2).
+fn is_token(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(fits)
 }
 
 /// The parts between commas that stand outside of quotes.
@@ -95,6 +106,11 @@ mod tests {
         assert_eq!(schemes, ["negotiate", "basic", "bearer"]);
         assert_eq!(all[1].get("realm"), Some("a, \"b\""));
         assert_eq!(all[2].get("realm"), Some("https://x.example"));
+        for odd in ["Negotiate x\",y=\"a, \\\"b\\\"\", basic realm=z", "é ü=1, basic realm=z, ü=2, \"=3"] {
+            let all = Challenge::parse_all(odd);
+            assert_eq!(all.last().and_then(|last| last.get("realm")), Some("z"), "{odd}");
+            assert!(all.iter().flat_map(|read| &read.parameters).all(|(name, _)| is_token(name)), "{odd}");
+        }
         for junk in ["", ",,,", "=", "\"", "\\", "a=b", "é ü=\""] {
             assert!(Challenge::parse_all(junk).iter().all(|challenge| challenge.get("realm").is_none()), "{junk}");
         }

@@ -11,10 +11,10 @@ use super::pace::Pace;
 use crate::plan::cost::Line;
 
 /// Ranges in the first request of several: the smallest maximum that is known in the field.
-pub(super) const FIRST: usize = 16;
+pub const FIRST: usize = 16;
 /// Ranges in one request at most: half of what the most generous proxies take before they send the whole blob. Nothing between the two is
 /// tried, because servers have a maximum of sixteen or none that matters, and each trial takes a round trip.
-pub(super) const TOP: usize = 128;
+pub const TOP: usize = 128;
 /// Whole blobs sent in answer to single ranges before a host is not asked for ranges any more.
 const REFUSALS: u32 = 3;
 /// Answers in a row that are no complaint before a host that was busy gets one more request at a time.
@@ -56,13 +56,13 @@ struct Ability {
 
 /// What outlives a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Learned {
+pub struct Learned {
     /// Ranges that one request may have: 1 where several are refused, `None` where that was not found out.
-    pub(super) ranges: Option<usize>,
+    pub ranges: Option<usize>,
     /// More ranges than this are refused.
-    pub(super) ceiling: Option<usize>,
+    pub ceiling: Option<usize>,
     /// How it answers.
-    pub(super) line: Line,
+    pub line: Line,
 }
 
 /// What the next request may be.

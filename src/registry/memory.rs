@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::host::{Learned, TOP};
+use super::host::{FIRST, Learned, TOP};
 use crate::limits;
 use crate::plan::cost::Line;
 
@@ -42,9 +42,9 @@ struct Contents {
 
 /// One host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Record {
+pub struct Record {
     /// When this was learned, in seconds of Unix time.
-    at: u64,
+    pub at: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ranges: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,7 +107,7 @@ impl Record {
     }
 
     /// The record as far as it is believed now. Numbers from a file are held to what this program could have written.
-    fn learned(&self, now: u64) -> Learned {
+    pub fn learned(&self, now: u64) -> Learned {
         let refusals = self.age(now) < REFUSAL_LIFETIME;
         let line = Line {
             round_trip: self.round_trip_us.map(|micros| Duration::from_micros(micros.min(60_000_000))),
@@ -116,7 +116,9 @@ impl Record {
             part_time: self.part_us.map(|micros| Duration::from_micros(micros.min(60_000_000))),
         };
         let ranges = self.ranges.map(|ranges| ranges.clamp(1, TOP)).filter(|&ranges| ranges > 1 || refusals);
-        Learned { ranges, ceiling: self.ceiling.filter(|_| refusals), line }
+        // A ceiling below the first trial would leave no ranges at all.
+        let ceiling = self.ceiling.filter(|ceiling| refusals && (FIRST..=TOP).contains(ceiling));
+        Learned { ranges, ceiling, line }
     }
 }
 
@@ -136,14 +138,28 @@ fn read(folder: &Path) -> BTreeMap<String, Record> {
             return BTreeMap::new();
         }
     };
-    let contents = serde_json::from_slice::<Contents>(&text).ok();
-    match contents {
-        Some(contents) if contents.version == VERSION => contents.hosts,
-        _ => {
-            tracing::info!("{} is damaged or of another version; hosts are learned anew", path.display());
-            BTreeMap::new()
-        }
+    parse(&text).unwrap_or_else(|| {
+        tracing::info!("{} is damaged or of another version; hosts are learned anew", path.display());
+        BTreeMap::new()
+    })
+}
+
+/// The hosts in the text of a file; `None` when it is no such text.
+pub fn parse(text: &[u8]) -> Option<BTreeMap<String, Record>> {
+    if text.len() as u64 > limits::HOSTS_FILE {
+        return None;
     }
+    let contents: Contents = serde_json::from_slice(text).ok()?;
+    (contents.version == VERSION).then_some(contents.hosts)
+}
+
+/// The text of a file with these hosts; of too many, the oldest are left out.
+pub fn text(mut hosts: BTreeMap<String, Record>) -> io::Result<Vec<u8>> {
+    while hosts.len() > limits::REMEMBERED_HOSTS {
+        let oldest = hosts.iter().min_by_key(|(_, record)| record.at).map(|(host, _)| host.clone());
+        oldest.and_then(|host| hosts.remove(&host));
+    }
+    Ok(serde_json::to_vec_pretty(&Contents { version: VERSION, hosts })?)
 }
 
 fn add(folder: &Path, learned: Vec<(String, Learned)>, now: u64) -> io::Result<()> {
@@ -153,12 +169,8 @@ fn add(folder: &Path, learned: Vec<(String, Learned)>, now: u64) -> io::Result<(
     let mut hosts = read(folder);
     hosts.retain(|_, record| record.is_fresh(now));
     hosts.extend(learned.iter().map(|(host, learned)| (host.clone(), Record::new(learned, now))));
-    while hosts.len() > limits::REMEMBERED_HOSTS {
-        let oldest = hosts.iter().min_by_key(|(_, record)| record.at).map(|(host, _)| host.clone());
-        oldest.and_then(|host| hosts.remove(&host));
-    }
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(&serde_json::to_vec_pretty(&Contents { version: VERSION, hosts })?)?;
+    file.write_all(&text(hosts)?)?;
     file.persist(folder.join(FILE))?;
     Ok(())
 }
@@ -213,6 +225,7 @@ mod tests {
         let at = now();
         let odd =
             format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ranges":900000,"part_bytes":99999999}}}}}}"#);
+        let none = format!(r#"{{"version":1,"hosts":{{"{HOST}":{{"at":{at},"ceiling":0,"bytes_per_second":0}}}}}}"#);
         let huge = [b" ".repeat(1 << 20), br#"{"version":1,"hosts":{}}"#.to_vec()].concat();
         for (text, ranges) in [
             (&b""[..], None),
@@ -221,6 +234,7 @@ mod tests {
             (br#"{"version":1,"hosts":{"x":{"at":-1}}}"#, None),
             (&huge, None),
             (odd.as_bytes(), Some(TOP)),
+            (none.as_bytes(), None),
         ] {
             fs::write(folder.path().join(FILE), text).unwrap();
             let learned = Memory::load(Some(folder.path().into())).recall(HOST);

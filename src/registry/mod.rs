@@ -48,6 +48,15 @@ use url::Url;
 
 use crate::plan::cost::Prefer;
 
+/// What is private and reads bytes from outside, for [`crate::fuzzing`].
+#[cfg(any(test, fuzzing))]
+pub(crate) mod wire {
+    pub(crate) use super::challenge::Challenge;
+    pub(crate) use super::host::{FIRST, TOP};
+    pub(crate) use super::memory::{parse as hosts_of_text, text as text_of_hosts};
+    pub(crate) use super::sources::of_text as registries_of_text;
+}
+
 pub use blob::InOrder;
 pub use credentials::{Credentials, Keychain};
 pub use error::{Detail, Fault, Place, RegistryError};

@@ -28,5 +28,8 @@ mod route;
 mod server;
 mod tags;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use range::{Selection, content_range, part_head, parts_end, select};
+
 pub use body::Counters;
 pub use server::{Options, ServeError, serve};

@@ -436,12 +436,11 @@ impl Scanner {
         if input.is_empty() {
             return Ok(Step::NeedsInput);
         }
-        let before = self.segment.len();
-        self.fill(input, TRAILER_PIECE + 2 * BLOCK);
-        if self.segment.iter().skip(before).any(|&byte| byte != 0) {
-            return Err(self.fault(FaultKind::TrailingData));
-        }
-        Ok(Step::Again)
+        let room = (TRAILER_PIECE + 2 * BLOCK).saturating_sub(self.segment.len()).min(input.len());
+        let zeros = input.iter().take(room).position(|&byte| byte != 0);
+        // Not a byte further than the zeros, so that a fault is at the same place whatever pieces the input comes in.
+        self.fill(input, self.segment.len() + zeros.unwrap_or(room));
+        if zeros.is_some() { Err(self.fault(FaultKind::TrailingData)) } else { Ok(Step::Again) }
     }
 }
 

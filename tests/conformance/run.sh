@@ -32,7 +32,8 @@ export CONTAINERS_STORAGE_CONF=$WORK/storage.conf CONFORMANCE_WORK=$WORK CONFORM
 
 # ---- the suites
 cd "$ROOT"
-"${CARGO:-cargo}" test --test conformance
+"${CARGO:-cargo}" test --locked --test conformance --test vectors
+"${CARGO:-cargo}" test --locked --test e2e -- conversion::peers::a_second_reader
 
 # ---- the table
 cd "$TARGET/conformance"

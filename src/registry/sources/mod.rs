@@ -11,6 +11,12 @@ use std::path::PathBuf;
 use super::credentials;
 use super::reference::{ReferenceError, Repository};
 
+/// One file, by its text alone.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn of_text(text: &str, drop_in: bool) -> Result<Registries, RegistriesError> {
+    conf::parse(text, "registries.conf".as_ref(), drop_in)
+}
+
 /// What all files together say.
 #[derive(Clone, Debug, Default)]
 pub struct Registries {
