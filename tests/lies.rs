@@ -9,7 +9,7 @@ use chunkify::format::annotations::Annotations;
 use chunkify::format::footer;
 use chunkify::format::frame_map::{FrameMap, LayerError, check};
 use chunkify::format::tail::{Position, Positions};
-use chunkify::zstd::codec::{FrameCompressor, decompress};
+use chunkify::zstd::codec::{FrameCompressor, Tables, decompress};
 use chunkify::zstd::frames::skippable_header;
 use serde_json::{Value, json};
 
@@ -57,12 +57,12 @@ fn framed(content: &[u8]) -> Vec<u8> {
 /// Puts a tail together around the lie and reads it as a puller does.
 fn read(mut parts: Parts) -> Result<FrameMap, LayerError> {
     let mut compressor = FrameCompressor::new();
-    let tar_split = compressor.compress(&parts.tar_split, 3);
+    let tar_split = compressor.compress(&parts.tar_split, 3, Tables::Zstd);
     if parts.seal {
         parts.toc["tarSplitDigest"] = json!(Digest::of(&tar_split).to_string());
     }
     let text = parts.raw_toc.unwrap_or_else(|| serde_json::to_vec(&parts.toc).unwrap());
-    let toc = compressor.compress(&text, 3);
+    let toc = compressor.compress(&text, 3, Tables::Zstd);
     let position = |offset: u64, bytes: &[u8], uncompressed: usize| Position {
         offset,
         compressed: bytes.len() as u64,
