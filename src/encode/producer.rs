@@ -33,6 +33,13 @@ pub struct Pending {
     pub permit: Permit,
 }
 
+impl Pending {
+    /// Waits for the result. The permit is for as long as the frame is held.
+    pub fn receive(self) -> (Frame, Permit) {
+        (self.frame.recv().expect("a worker answers every job or has panicked"), self.permit)
+    }
+}
+
 /// What the writer does next.
 #[derive(Debug)]
 pub enum Step {

@@ -17,6 +17,9 @@ pub struct Settings {
     pub metadata: Levels,
     /// Where payloads are cut.
     pub cut: Policy,
+    /// About so many bytes of the blob lie between two frames that are put on block boundaries, so that file systems can share the blocks
+    /// of two versions; none are when there is no such distance.
+    pub align: Option<u64>,
 }
 
 /// zstd levels by the length of what is compressed, see [`codec::LEVELS`].
@@ -51,7 +54,13 @@ impl Settings {
             _ => level,
         };
         let tables = if level == 3 { Tables::Cached } else { Tables::Zstd };
-        Self { level, tables, metadata: Levels { long, short: 19, short_below: 128 << 10 }, cut: Policy::SCALED }
+        Self {
+            level,
+            tables,
+            metadata: Levels { long, short: 19, short_below: 128 << 10 },
+            cut: Policy::SCALED,
+            align: None,
+        }
     }
 }
 
@@ -64,8 +73,8 @@ impl Default for Settings {
 /// What made a blob, as it is written beside it: whoever has the same chunkify, the same zstd and these settings can make the same frames
 /// from the same files again.
 ///
-/// Its text is words of the form `name=value`, in the order `chunkify zstd level tables metadata cut`; `tables` only where zstd does not
-/// choose them.
+/// Its text is words of the form `name=value`, in the order `chunkify zstd level tables metadata cut align`; `tables` and `align` only where
+/// they say something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// Version of chunkify.
@@ -86,13 +95,14 @@ impl Recipe {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { level, tables, metadata, cut } = &self.settings;
+        let Settings { level, tables, metadata, cut, align } = &self.settings;
         write!(f, "chunkify={} zstd={} level={level} ", self.chunkify, self.zstd)?;
-        // The word is left out where zstd chooses.
+        // Words for what is not done are left out.
         if *tables == Tables::Cached {
             f.write_str("tables=cached ")?;
         }
-        write!(f, "metadata={metadata} cut={cut}")
+        write!(f, "metadata={metadata} cut={cut}")?;
+        align.map_or(Ok(()), |spacing| write!(f, " align={spacing}"))
     }
 }
 
@@ -138,10 +148,14 @@ impl FromStr for Recipe {
         };
         let metadata = value(words.next(), "metadata")?.parse()?;
         let cut = value(words.next(), "cut")?.parse().map_err(|_| RecipeError)?;
+        let align = match words.next() {
+            None => None,
+            word => Some(value(word, "align")?.parse().map_err(|_| RecipeError)?),
+        };
         if words.next().is_some() {
             return Err(RecipeError);
         }
-        Ok(Self { chunkify, zstd, settings: Settings { level, tables, metadata, cut } })
+        Ok(Self { chunkify, zstd, settings: Settings { level, tables, metadata, cut, align } })
     }
 }
 
@@ -157,7 +171,7 @@ mod tests {
 
     #[test]
     fn recipes_read_as_they_are_written() {
-        let fixed = Settings { cut: Policy::with_average(65536).unwrap(), ..Settings::at(-5) };
+        let fixed = Settings { cut: Policy::with_average(65536).unwrap(), align: Some(1), ..Settings::at(-5) };
         for settings in [Settings::default(), Settings::at(3), Settings::at(19), fixed] {
             let recipe = Recipe::of(&settings);
             assert_eq!(recipe.to_string().parse(), Ok(recipe));
