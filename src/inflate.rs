@@ -2,6 +2,7 @@
 //!
 //! The bytes decide, not the media type: images in the field say `tar` and mean `tar+gzip`, and every client sniffs.
 
+use std::collections::VecDeque;
 use std::io::{self, BufReader, Cursor, Read};
 use std::thread;
 
@@ -60,23 +61,61 @@ pub fn tar_reader<R: Read + Send + 'static>(mut blob: R) -> io::Result<(Compress
     Ok((compression, tar))
 }
 
-/// The next `size` bytes of a source; fewer only at its end, none behind it.
-///
-/// # Errors
-/// Those of the source; interruptions are none.
-pub fn read_piece(source: &mut impl Read, size: usize) -> io::Result<Bytes> {
-    let mut buffer = BytesMut::zeroed(size);
-    let mut filled = 0;
-    while filled < size {
-        match source.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// Reads a source piece by piece into memory that it takes back when nobody holds it any more, so that pieces which are soon done with
+/// cost no new pages.
+#[derive(Debug)]
+pub struct Pieces {
+    size: usize,
+    /// Given out, oldest first.
+    out: VecDeque<Bytes>,
+}
+
+impl Pieces {
+    /// Pieces of `size` bytes.
+    pub fn new(size: usize) -> Self {
+        Self { size, out: VecDeque::new() }
     }
-    buffer.truncate(filled);
-    Ok(buffer.freeze())
+
+    /// The next piece of `source`; shorter only at its end, empty behind it.
+    ///
+    /// # Errors
+    /// Those of the source; interruptions are none.
+    pub fn read(&mut self, source: &mut impl Read) -> io::Result<Bytes> {
+        let mut buffer = self.memory();
+        let mut filled = 0;
+        while filled < self.size {
+            match source.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut piece = buffer.freeze();
+        self.out.push_back(piece.clone());
+        piece.truncate(filled);
+        Ok(piece)
+    }
+
+    /// `size` bytes of whatever content. A piece that somebody keeps for long must not keep those behind it from coming back, nor stay here
+    /// for ever: it is let go.
+    fn memory(&mut self) -> BytesMut {
+        for _ in 0..2 {
+            match self.out.pop_front().map(Bytes::try_into_mut) {
+                Some(Ok(free)) => return free,
+                Some(Err(held)) if self.out.len() < Self::HELD => {
+                    self.out.push_front(held);
+                    break;
+                }
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        BytesMut::zeroed(self.size)
+    }
+
+    /// Pieces that are waited for, at most.
+    const HELD: usize = 24;
 }
 
 /// Reads on a thread of its own, a few pieces ahead.
@@ -92,8 +131,9 @@ impl ReadAhead {
     fn new(mut source: impl Read + Send + 'static) -> Self {
         let (queue, pieces) = crossbeam_channel::bounded(Self::AHEAD);
         thread::spawn(move || {
+            let mut pieces = Pieces::new(Self::PIECE);
             loop {
-                let piece = read_piece(&mut source, Self::PIECE);
+                let piece = pieces.read(&mut source);
                 let last = !matches!(&piece, Ok(bytes) if !bytes.is_empty());
                 // Nobody listens any more when the reader was dropped.
                 if queue.send(piece).is_err() || last {
@@ -127,7 +167,7 @@ mod tests {
     use flate2::write::GzEncoder;
 
     use super::*;
-    use crate::zstd::codec::FrameCompressor;
+    use crate::zstd::codec::{FrameCompressor, Tables};
 
     fn gzip(data: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
@@ -145,7 +185,7 @@ mod tests {
     #[test]
     fn every_form_of_a_layer_reads() {
         let data: Vec<u8> = (0..2_000_000_u32).flat_map(|n| (n / 7).to_le_bytes()).collect();
-        let zstd = FrameCompressor::new().compress(&data, 1);
+        let zstd = FrameCompressor::new().compress(&data, 1, Tables::Zstd);
         let skippable = [&frames::skippable_header(3).unwrap()[..], b"abc"].concat();
         assert_eq!(read(data.clone()).unwrap(), (Compression::None, data.clone()));
         assert_eq!(read(Vec::new()).unwrap(), (Compression::None, Vec::new()));
@@ -164,7 +204,7 @@ mod tests {
         assert!(read(whole[..whole.len() - 3].to_vec()).is_err(), "cut in the trailer");
         assert!(read([&whole[..], b"garbage"].concat()).is_err(), "garbage behind");
         assert!(read([&whole[..], &[0; 512]].concat()).is_err(), "zeros behind, which Go refuses too");
-        let zstd = FrameCompressor::new().compress(&data, 1);
+        let zstd = FrameCompressor::new().compress(&data, 1, Tables::Zstd);
         assert!(read(zstd[..zstd.len() - 1].to_vec()).is_err());
         assert_eq!(read(b"BZh91AY&SY".to_vec()).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::Descriptor;
-use crate::inflate::{self, Compression};
+use crate::inflate::{self, Compression, Pieces};
 use crate::limits;
 use crate::store::{self, StoreError};
 
@@ -165,8 +165,9 @@ fn tar_of(path: &Path) -> Result<File, ArchiveError> {
     let folder = store::temporary_folder();
     let writing = |source| StoreError::io("keep an archive in", &folder, source);
     let mut file = tempfile::tempfile_in(&folder).map_err(writing)?;
+    let mut pieces = Pieces::new(1 << 20);
     loop {
-        let piece = inflate::read_piece(&mut tar, 1 << 20).map_err(reading)?;
+        let piece = pieces.read(&mut tar).map_err(reading)?;
         if piece.is_empty() {
             return Ok(file);
         }

@@ -151,6 +151,11 @@ pub struct ConvertArgs {
     /// [default: 32 KiB in files of 64 to 256 KiB, and twice that whenever a file is four times as long, up to 1 MiB]
     #[arg(long, value_name = "BYTES")]
     pub chunk_size: Option<u64>,
+    /// Put a frame on a block boundary about every BYTES of the blob, so that XFS and btrfs share most blocks of an update with the version
+    /// before it; the blob grows by 0.3 % at 262144, the distance when none is given
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "262144",
+        value_parser = clap::value_parser!(u64).range(65_536..=1 << 30))]
+    pub align: Option<u64>,
     /// Threads that compress; the result does not depend on it [default: all processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,

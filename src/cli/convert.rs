@@ -25,7 +25,7 @@ use super::convert_progress::{Bar, json};
 
 pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let mut settings = Settings::at(args.level);
+    let mut settings = Settings { align: args.align, ..Settings::at(args.level) };
     if let Some(average) = args.chunk_size {
         settings.cut = Policy::with_average(average)?;
     }

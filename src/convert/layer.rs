@@ -11,7 +11,7 @@ use crate::format::annotations::{Annotations, AnnotationsError};
 use crate::format::frame_map::{self, LayerError};
 use crate::image::Descriptor;
 use crate::image::rewrite::NewBlob;
-use crate::inflate::{self, Compression};
+use crate::inflate::{self, Compression, Pieces};
 use crate::store::{Layout, StoreError};
 
 use super::records;
@@ -199,8 +199,9 @@ fn keep(
     let (_, mut tar) = inflate::tar_reader(watched).map_err(LayerFailure::Read)?;
     let mut hasher = Hasher::new();
     let mut tar_size = 0;
+    let mut pieces = Pieces::new(1 << 20);
     loop {
-        let piece = inflate::read_piece(&mut tar, 1 << 20).map_err(LayerFailure::Read)?;
+        let piece = pieces.read(&mut tar).map_err(LayerFailure::Read)?;
         if piece.is_empty() {
             break;
         }
@@ -228,7 +229,7 @@ fn recompress(
     progress: &mut dyn FnMut(LayerProgress),
 ) -> Result<LayerOutcome, LayerFailure> {
     let recipe = Recipe::of(&work.settings);
-    let mut writer = layout.blob_writer()?;
+    let mut file = layout.blob_file()?;
     let mut start = [0; 8];
     let started = blob.read_at(&mut start, 0).map_err(LayerFailure::Read)?;
     let uncompressed = Compression::sniff(&start[..started]).map_err(LayerFailure::Read)? == Compression::None;
@@ -241,7 +242,7 @@ fn recompress(
         inflate::tar_reader(Digesting::new(blob, blob_digest.clone()))
     }
     .map_err(LayerFailure::Read)?;
-    let encoded = shared.pool.encode(tar, &mut writer, &work.settings, &mut |now| {
+    let encoded = shared.pool.encode(tar, &mut file, &work.settings, &mut |now| {
         progress(LayerProgress { taken: taken.load(Ordering::Relaxed), tar: now.read, written: now.written });
     })?;
     // An uncompressed blob and its tar are the same bytes.
@@ -254,7 +255,8 @@ fn recompress(
         Form::Chunked(chunked) => (Some(chunked.annotations), None),
         Form::Plain(why) => (None, Some(explain(why))),
     };
-    writer.commit(Some(encoded.digest))?;
+    // The encoder has digested what it wrote.
+    file.commit(encoded.digest)?;
     let blob = NewBlob { digest: encoded.digest, size: encoded.size, annotations, encoder: Some(recipe.to_string()) };
     records::remember(layout, &old.digest, &recipe, diff_id, &blob, reason.as_deref())?;
     Ok(LayerOutcome { diff_id, tar_size: Some(encoded.tar_size), blob, kept: reason.map_or(Kept::No, Kept::Plain) })

@@ -44,6 +44,8 @@ pub enum Event {
         layers: usize,
         /// Bytes of their old blobs.
         bytes: u64,
+        /// Whether they come from a registry, so that each is fetched before it is converted.
+        fetched: bool,
     },
     /// A layer begins.
     Layer {
@@ -51,6 +53,13 @@ pub enum Event {
         digest: Digest,
         /// Bytes of its old blob.
         size: u64,
+    },
+    /// How far the download of a layer is.
+    Fetching {
+        /// Its old digest.
+        digest: Digest,
+        /// Bytes of its old blob that have come.
+        fetched: u64,
     },
     /// How far a layer is.
     Progress {
@@ -161,7 +170,7 @@ pub async fn convert(
 ) -> Result<Converted, ConvertError> {
     let plan = plan::plan(source, &options.platforms).await?;
     let bytes = plan.layers.iter().map(|layer| layer.old.size).sum();
-    report(Event::Planned { layers: plan.layers.len(), bytes });
+    report(Event::Planned { layers: plan.layers.len(), bytes, fetched: source.repository().is_some() });
     let pool = Arc::new(Pool::new(options.threads, options.memory));
     let shared = Shared { pool, stopped: Arc::default() };
     // When this future is dropped, the threads must not work on for nobody.
@@ -241,7 +250,8 @@ impl Run<'_> {
         old: &Descriptor,
         diff_id: Digest,
     ) -> Result<Result<LayerOutcome, LayerFailure>, ConvertError> {
-        let blob = self.source.blob(old).await?;
+        let fetching = |fetched| (self.report)(Event::Fetching { digest: old.digest, fetched });
+        let blob = self.source.blob_watched(old, &fetching).await?;
         let (layout, work, shared, old) = (self.layout.clone(), self.work, self.shared.clone(), old.clone());
         let report = self.report.clone();
         let digest = old.digest;

@@ -8,6 +8,7 @@
 //! The caller's thread decides everything that shapes the blob; the workers only carry it out, and the writer takes results in the order in
 //! which they were decided. So the bytes depend on the tar and the [`Settings`], never on the number of threads.
 
+mod align;
 mod budget;
 mod digests;
 mod metadata;
@@ -193,8 +194,8 @@ impl Pool {
             let tar_digest = digests::tar(scope);
             let file_digests = digests::files(scope);
             let writer = {
-                let (account, metadata, written) = (account.clone(), settings.metadata, &written);
-                let run = move || writer::run(&step_queue, out, &account, metadata, written);
+                let (account, written) = (account.clone(), &written);
+                let run = move || writer::run(&step_queue, out, &account, settings, written);
                 thread::Builder::new().name("write".into()).spawn_scoped(scope, run).expect("threads can be made")
             };
             let producer = producer::Producer::new(settings, self.jobs(), steps, account, file_digests);
@@ -235,10 +236,14 @@ mod tests {
     }
 
     fn run(tar: &[u8], threads: usize) -> (Vec<u8>, Encoded) {
+        run_with(tar, threads, &settings())
+    }
+
+    fn run_with(tar: &[u8], threads: usize, settings: &Settings) -> (Vec<u8>, Encoded) {
         let mut blob = Vec::new();
         let pool = Pool::new(threads, 20_000);
         let mut last = Progress::default();
-        let encoded = pool.encode(tar, &mut blob, &settings(), &mut |now| last = now).unwrap();
+        let encoded = pool.encode(tar, &mut blob, settings, &mut |now| last = now).unwrap();
         assert_eq!(last.read, tar.len() as u64);
         assert_eq!((encoded.size, encoded.digest), (blob.len() as u64, Digest::of(&blob)));
         assert_eq!((encoded.tar_size, encoded.diff_id), (tar.len() as u64, Digest::of(tar)));
@@ -291,6 +296,30 @@ mod tests {
             prop_assert_eq!(map.entries, files.len() as u64);
             prop_assert_eq!(&run(&tar, 3).0, &blob);
         }
+    }
+
+    /// With no distance between them, every payload begins on a block boundary; all else is as it was.
+    #[test]
+    fn aligned_frames_begin_on_boundaries_and_tile() {
+        let noise = |seed: u8, len: u32| {
+            (0..len)
+                .flat_map(|at| Digest::of(&[&[seed][..], &at.to_le_bytes()].concat()).as_bytes()[..9].to_vec())
+                .collect()
+        };
+        let files: Vec<_> = (0..40).map(|at: u8| (format!("file-{at}"), noise(at, 37 * u32::from(at)))).collect();
+        let tar = archive(&files);
+        let aligned = Settings { align: Some(0), ..settings() };
+        let (blob, encoded) = run_with(&tar, 2, &aligned);
+        let map = map(&blob, &encoded);
+        assert_tiles(&blob, &map, &tar);
+        let begins =
+            map.frames.windows(2).filter(|pair| pair[0].kind == FrameKind::Headers && pair[1].kind == FrameKind::Chunk);
+        let starts: Vec<_> = begins.map(|pair| pair[1].span.start()).collect();
+        assert_eq!(starts.len(), 39, "one file is empty");
+        assert!(starts.iter().all(|start| start % align::BLOCK == 0), "{starts:?}");
+        assert_eq!(run_with(&tar, 1, &aligned).0, blob);
+        let (plain, _) = run(&tar, 1);
+        assert!(plain.len() < blob.len());
     }
 
     #[test]

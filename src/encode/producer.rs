@@ -8,8 +8,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::cut::{Cutter, Piece};
 use crate::format::toc;
-use crate::inflate;
+use crate::inflate::Pieces;
 use crate::tar::scan::{Event, Scanner};
+use crate::zstd::codec::Tables;
 
 use super::budget::{Account, Permit};
 use super::digests::{FilePart, FileSums, TarDigest};
@@ -30,6 +31,13 @@ pub struct Pending {
     pub frame: Receiver<Frame>,
     /// What it takes of the memory, until it is written.
     pub permit: Permit,
+}
+
+impl Pending {
+    /// Waits for the result. The permit is for as long as the frame is held.
+    pub fn receive(self) -> (Frame, Permit) {
+        (self.frame.recv().expect("a worker answers every job or has panicked"), self.permit)
+    }
 }
 
 /// What the writer does next.
@@ -70,6 +78,7 @@ struct Stopped;
 /// See the module.
 pub struct Producer {
     level: i32,
+    tables: Tables,
     jobs: Sender<Job>,
     steps: Sender<Step>,
     account: Account,
@@ -94,8 +103,8 @@ impl Producer {
         account: Account,
         file_digests: Sender<FilePart>,
     ) -> Self {
-        let (level, cutter) = (settings.level, Cutter::new(settings.cut));
-        Self { level, jobs, steps, account, file_digests, cutter, headers: Vec::new(), names: Names::default() }
+        let (level, tables, cutter) = (settings.level, settings.tables, Cutter::new(settings.cut));
+        Self { level, tables, jobs, steps, account, file_digests, cutter, headers: Vec::new(), names: Names::default() }
     }
 
     /// Runs to the end of the tar; returns its size. Ends early, without error, when the writer has stopped.
@@ -107,11 +116,11 @@ impl Producer {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<u64, EncodeError> {
         let mut flow = Flow::Scan(Scanner::new());
+        let mut pieces = Pieces::new(READ);
         let mut size = 0;
         loop {
             // On error the writer ends what it has as if it were whole; its result is thrown away with ours.
-            let bytes =
-                inflate::read_piece(&mut source, READ).map_err(|source| EncodeError::Read { offset: size, source })?;
+            let bytes = pieces.read(&mut source).map_err(|source| EncodeError::Read { offset: size, source })?;
             let end = bytes.is_empty();
             size += bytes.len() as u64;
             tar_digest.push(bytes.clone());
@@ -269,7 +278,7 @@ impl Producer {
         };
         let permit = self.account.acquire(held).ok_or(Stopped)?;
         let (done, frame) = crossbeam_channel::bounded(1);
-        self.jobs.send(Job { piece, level: self.level, wanted, done }).map_err(|_| Stopped)?;
+        self.jobs.send(Job { piece, level: self.level, tables: self.tables, wanted, done }).map_err(|_| Stopped)?;
         Ok(Pending { frame, permit })
     }
 

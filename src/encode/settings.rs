@@ -4,17 +4,22 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::cut::Policy;
-use crate::zstd::codec;
+use crate::zstd::codec::{self, Tables};
 
 /// Everything that shapes a blob beside the tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The zstd level of data frames, [`codec::LEVELS`].
     pub level: i32,
+    /// The tables that zstd works with in data frames.
+    pub tables: Tables,
     /// How table of contents and tar-split are compressed.
     pub metadata: Levels,
     /// Where payloads are cut.
     pub cut: Policy,
+    /// About so many bytes of the blob lie between two frames that are put on block boundaries, so that file systems can share the blocks
+    /// of two versions; none are when there is no such distance.
+    pub align: Option<u64>,
 }
 
 /// zstd levels by the length of what is compressed, see [`codec::LEVELS`].
@@ -41,9 +46,21 @@ impl Settings {
 
     /// Frames at one zstd level, and what goes with it.
     pub const fn at(level: i32) -> Self {
-        // Every pull fetches the metadata. While it is small, compressing it well costs nothing; a large one must keep up with the data.
-        let long = if level > 9 { level } else { 9 };
-        Self { level, metadata: Levels { long, short: 19, short_below: 128 << 10 }, cut: Policy::SCALED }
+        // Every pull fetches the metadata. While it is small, compressing it well costs nothing; a large one must keep up with the data,
+        // and whoever asks for speed gets it there too. Below 3 nothing is gained any more.
+        let long = match level {
+            ..3 => 3,
+            6..=9 => 9,
+            _ => level,
+        };
+        let tables = if level == 3 { Tables::Cached } else { Tables::Zstd };
+        Self {
+            level,
+            tables,
+            metadata: Levels { long, short: 19, short_below: 128 << 10 },
+            cut: Policy::SCALED,
+            align: None,
+        }
     }
 }
 
@@ -56,7 +73,8 @@ impl Default for Settings {
 /// What made a blob, as it is written beside it: whoever has the same chunkify, the same zstd and these settings can make the same frames
 /// from the same files again.
 ///
-/// Its text is words of the form `name=value`, in this order.
+/// Its text is words of the form `name=value`, in the order `chunkify zstd level tables metadata cut align`; `tables` and `align` only where
+/// they say something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// Version of chunkify.
@@ -77,8 +95,14 @@ impl Recipe {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { level, metadata, cut } = &self.settings;
-        write!(f, "chunkify={} zstd={} level={level} metadata={metadata} cut={cut}", self.chunkify, self.zstd)
+        let Settings { level, tables, metadata, cut, align } = &self.settings;
+        write!(f, "chunkify={} zstd={} level={level} ", self.chunkify, self.zstd)?;
+        // Words for what is not done are left out.
+        if *tables == Tables::Cached {
+            f.write_str("tables=cached ")?;
+        }
+        write!(f, "metadata={metadata} cut={cut}")?;
+        align.map_or(Ok(()), |spacing| write!(f, " align={spacing}"))
     }
 }
 
@@ -113,21 +137,32 @@ impl FromStr for Recipe {
     type Err = RecipeError;
 
     fn from_str(text: &str) -> Result<Self, RecipeError> {
-        let mut words = text.split(' ');
-        let mut word = |name: &str| {
-            let (found, value) = words.next()?.split_once('=')?;
-            (found == name).then_some(value)
+        let mut words = text.split(' ').peekable();
+        let chunkify = value(words.next(), "chunkify")?.into();
+        let zstd = value(words.next(), "zstd")?.into();
+        let level = value(words.next(), "level")?.parse().map_err(|_| RecipeError)?;
+        let tables = match words.next_if(|word| word.starts_with("tables=")) {
+            None => Tables::Zstd,
+            Some("tables=cached") => Tables::Cached,
+            Some(_) => return Err(RecipeError),
         };
-        let mut next = |name| word(name).ok_or(RecipeError);
-        let (chunkify, zstd) = (next("chunkify")?.into(), next("zstd")?.into());
-        let level = next("level")?.parse().map_err(|_| RecipeError)?;
-        let metadata = next("metadata")?.parse()?;
-        let cut = next("cut")?.parse().map_err(|_| RecipeError)?;
+        let metadata = value(words.next(), "metadata")?.parse()?;
+        let cut = value(words.next(), "cut")?.parse().map_err(|_| RecipeError)?;
+        let align = match words.next() {
+            None => None,
+            word => Some(value(word, "align")?.parse().map_err(|_| RecipeError)?),
+        };
         if words.next().is_some() {
             return Err(RecipeError);
         }
-        Ok(Self { chunkify, zstd, settings: Settings { level, metadata, cut } })
+        Ok(Self { chunkify, zstd, settings: Settings { level, tables, metadata, cut, align } })
     }
+}
+
+/// What stands behind `name=`.
+fn value<'a>(word: Option<&'a str>, name: &str) -> Result<&'a str, RecipeError> {
+    let (found, value) = word.and_then(|word| word.split_once('=')).ok_or(RecipeError)?;
+    if found == name { Ok(value) } else { Err(RecipeError) }
 }
 
 #[cfg(test)]
@@ -136,16 +171,23 @@ mod tests {
 
     #[test]
     fn recipes_read_as_they_are_written() {
-        let fixed = Settings { cut: Policy::with_average(65536).unwrap(), ..Settings::at(-5) };
-        for settings in [Settings::default(), Settings::at(19), fixed] {
+        let fixed = Settings { cut: Policy::with_average(65536).unwrap(), align: Some(1), ..Settings::at(-5) };
+        for settings in [Settings::default(), Settings::at(3), Settings::at(19), fixed] {
             let recipe = Recipe::of(&settings);
             assert_eq!(recipe.to_string().parse(), Ok(recipe));
         }
         let text = Recipe::of(&Settings::default()).to_string();
         assert!(text.ends_with("level=6 metadata=19<131072:9 cut=scaled:65536:262144:32768:1048576:4096"), "{text}");
-        for bad in
-            ["", "chunkify=1", &text[..text.len() - 6], &format!("{text} more=1"), &text.replace("level", "data")]
-        {
+        let fast = Recipe::of(&Settings::at(3)).to_string();
+        assert!(fast.contains("level=3 tables=cached metadata=19<131072:3 "), "{fast}");
+        for bad in [
+            "",
+            "chunkify=1",
+            &text[..text.len() - 6],
+            &format!("{text} more=1"),
+            &text.replace("level", "data"),
+            &fast.replace("cached", "other"),
+        ] {
             assert_eq!(bad.parse::<Recipe>(), Err(RecipeError), "{bad}");
         }
     }

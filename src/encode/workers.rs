@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::cut::Piece;
 use crate::digest::{Digest, Hasher};
-use crate::zstd::codec::FrameCompressor;
+use crate::zstd::codec::{FrameCompressor, Tables};
 
 use super::budget::Budget;
 
@@ -78,6 +78,8 @@ pub struct Job {
     pub piece: Piece,
     /// The zstd level.
     pub level: i32,
+    /// The tables that zstd works with.
+    pub tables: Tables,
     /// What else is wanted.
     pub wanted: Wanted,
     /// Where the result goes.
@@ -98,21 +100,22 @@ pub struct Frame {
 /// Works until the queue is closed.
 fn run(queue: &Receiver<Job>) {
     let mut compressor = FrameCompressor::new();
-    for Job { piece, level, wanted, done } in queue {
+    for job in queue {
         // Where the writer has failed nobody listens: then its layer's jobs are worked off for nothing, and the next layer's begin.
-        let _ = done.send(make(&mut compressor, &piece, level, wanted));
+        let _ = job.done.send(make(&mut compressor, &job));
     }
 }
 
-fn make(compressor: &mut FrameCompressor, piece: &Piece, level: i32, wanted: Wanted) -> Frame {
+fn make(compressor: &mut FrameCompressor, job: &Job) -> Frame {
+    let Job { piece, level, tables, wanted, .. } = job;
     match piece {
         Piece::Data(data) => Frame {
-            bytes: compressor.compress(data, level),
-            digest: (wanted != Wanted::Bytes).then(|| Digest::of(data)),
-            crc: if wanted == Wanted::DigestAndCrc { crc(data) } else { 0 },
+            bytes: compressor.compress(data, *level, *tables),
+            digest: (*wanted != Wanted::Bytes).then(|| Digest::of(data)),
+            crc: if *wanted == Wanted::DigestAndCrc { crc(data) } else { 0 },
         },
         Piece::Zeros(len) => {
-            Frame { bytes: compressor.compress_zeros(*len, level), digest: Some(digest_of_zeros(*len)), crc: 0 }
+            Frame { bytes: compressor.compress_zeros(*len, *level), digest: Some(digest_of_zeros(*len)), crc: 0 }
         }
     }
 }

@@ -14,12 +14,12 @@ use crate::format::{tar_split, toc};
 use crate::limits;
 use crate::zstd::frames::{SKIPPABLE_HEADER, skippable_header};
 
+use super::align::{Aligner, ZEROS};
 use super::budget::Account;
 use super::digests::FileSums;
 use super::metadata::Stream;
-use super::producer::{Pending, Step};
-use super::workers::Frame;
-use super::{Chunked, EncodeError, Form, Levels, Unfaithful};
+use super::producer::Step;
+use super::{Chunked, EncodeError, Form, Levels, Settings, Unfaithful};
 
 /// What was written.
 #[derive(Debug)]
@@ -37,14 +37,16 @@ pub fn run(
     steps: &Receiver<Step>,
     out: impl Write,
     account: &Account,
-    levels: Levels,
+    settings: &Settings,
     written: &AtomicU64,
 ) -> Result<Written, EncodeError> {
     let _close = CloseOnDrop(account);
     thread::scope(|scope| {
         let mut out = Output { out, hasher: Hasher::new(), position: 0, written };
-        let mut metadata = Metadata::new(scope, levels);
+        let mut metadata = Metadata::new(scope, settings.metadata);
+        let mut aligner = Aligner::new(settings.align);
         let mut why = None;
+        let mut first_chunk = false;
         for step in steps {
             let said = match step {
                 Step::Abandon(reason) => {
@@ -52,15 +54,24 @@ pub fn run(
                     continue;
                 }
                 Step::Frame(pending) => {
-                    out.frame(pending)?;
+                    let (frame, _permit) = pending.receive();
+                    out.write(&frame.bytes)?;
                     continue;
                 }
                 Step::Chunk { frame, len, zeros } => {
+                    let (frame, _permit) = frame.receive();
+                    if let Some(digest) = frame.digest.filter(|_| first_chunk && why.is_none()) {
+                        out.align(&mut aligner, &frame.bytes, &digest)?;
+                    }
+                    first_chunk = false;
                     let at = out.position;
-                    let frame = out.frame(frame)?;
+                    out.write(&frame.bytes)?;
                     Said::Chunk(Chunk { at, end: out.position, len, zeros, digest: frame.digest, crc: frame.crc })
                 }
-                Step::Entry { entry, segment } => Said::Entry(entry, segment),
+                Step::Entry { entry, segment } => {
+                    first_chunk = true;
+                    Said::Entry(entry, segment)
+                }
                 Step::PayloadEnd { sums } => Said::PayloadEnd(sums.and_then(|sums| sums.recv().ok())),
                 Step::Trailer(segment) => Said::Trailer(segment),
             };
@@ -104,11 +115,13 @@ impl<W: Write> Output<'_, W> {
         Ok(())
     }
 
-    fn frame(&mut self, pending: Pending) -> Result<Frame, EncodeError> {
-        let frame = pending.frame.recv().expect("a worker answers every job or has panicked");
-        self.write(&frame.bytes)?;
-        drop(pending.permit);
-        Ok(frame)
+    /// Puts what comes next on a block boundary, if the aligner says so.
+    fn align(&mut self, aligner: &mut Aligner, next: &[u8], digest: &Digest) -> Result<(), EncodeError> {
+        let padding = aligner.padding(self.position, next.len() as u64, digest);
+        if let Some(content) = padding.checked_sub(SKIPPABLE_HEADER) {
+            self.skippable(&ZEROS[..usize::try_from(content).expect("a block at most")])?;
+        }
+        Ok(())
     }
 
     fn skippable(&mut self, content: &[u8]) -> Result<u64, EncodeError> {

@@ -207,10 +207,10 @@ fn parse(read: AnyLine<'_>) -> Result<Line, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zstd::codec::FrameCompressor;
+    use crate::zstd::codec::{FrameCompressor, Tables};
 
     fn read_all(text: &[u8], declared: u64) -> Result<Vec<Line>, TarSplitError> {
-        let compressed = FrameCompressor::new().compress(text, 3);
+        let compressed = FrameCompressor::new().compress(text, 3, Tables::Zstd);
         let mut reader = Reader::new(&compressed, declared);
         let mut lines = Vec::new();
         while let Some(line) = reader.next_line()? {

@@ -10,7 +10,7 @@ use crate::format::tail::{Position, Positions, Tail};
 use crate::format::tar_split::Line;
 use crate::format::toc::Entry;
 use crate::tar::scan::Scanner;
-use crate::zstd::codec::FrameCompressor;
+use crate::zstd::codec::{FrameCompressor, Tables};
 use crate::zstd::frames::{SKIPPABLE_HEADER, skippable_header};
 
 use super::pieces::{Cut, parts};
@@ -31,9 +31,11 @@ pub fn agreement(data: &[u8]) {
     let Some(data_end) = std::str::from_utf8(data_end).ok().and_then(|text| text.parse::<u64>().ok()) else { return };
     let (toc, split) = parts(rest, b"\n\n");
     let mut compressor = FrameCompressor::new();
-    let compressed = compressor.compress(split, 1);
+    let compressed = compressor.compress(split, 1, Tables::Zstd);
     let toc = with_digest(toc, Digest::of(&compressed));
-    let Some(layer) = Layer::new(data_end, &toc, split.len() as u64, &compressor.compress(&toc, 1), &compressed) else {
+    let Some(layer) =
+        Layer::new(data_end, &toc, split.len() as u64, &compressor.compress(&toc, 1, Tables::Zstd), &compressed)
+    else {
         return;
     };
     let Ok((map, entries)) = layer.check() else { return };

@@ -5,15 +5,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::format::tar_split::{Line, Reader, TarSplitError, Writer};
-use crate::zstd::codec::FrameCompressor;
+use crate::zstd::codec::{FrameCompressor, Tables};
 
 /// What is read is written, and reads as the same; frames of zstd make no difference; a reader that takes the text line by line finds
 /// the same; and not one byte more than declared is read.
 pub fn tar_split(data: &[u8]) {
     let mut compressor = FrameCompressor::new();
-    let one_frame = compressor.compress(data, 1);
+    let one_frame = compressor.compress(data, 1, Tables::Zstd);
     let (front, back) = data.split_at(data.len() / 3);
-    let two_frames = [compressor.compress(front, 1), compressor.compress(back, 1)].concat();
+    let two_frames = [compressor.compress(front, 1, Tables::Zstd), compressor.compress(back, 1, Tables::Zstd)].concat();
     let len = data.len() as u64;
     let read = lines(&one_frame, len);
     let told = |read: &Result<Vec<Line>, TarSplitError>| match read {
@@ -54,7 +54,7 @@ fn rewritten(lines_read: &[Line], compressor: &mut FrameCompressor) {
             },
         }
     }
-    let compressed = compressor.compress(&out, 1);
+    let compressed = compressor.compress(&out, 1, Tables::Zstd);
     let again = lines(&compressed, out.len() as u64).expect("the writer's lines read");
     let not_empty = lines_read.iter().filter(|line| **line != Line::Segment(Vec::new()));
     assert!(again.iter().eq(not_empty), "what is written reads otherwise");

@@ -47,8 +47,11 @@ pub fn converted(layers: &[ConvertedLayer], took: f64) -> String {
 /// An event as one object of JSON.
 pub fn conversion_event(event: &Event) -> Value {
     match event {
-        Event::Planned { layers, bytes } => json!({ "event": "planned", "layers": layers, "bytes": bytes }),
+        Event::Planned { layers, bytes, .. } => json!({ "event": "planned", "layers": layers, "bytes": bytes }),
         Event::Layer { digest, size } => json!({ "event": "layer", "digest": digest, "size": size }),
+        Event::Fetching { digest, fetched } => {
+            json!({ "event": "fetching", "digest": digest, "fetched_bytes": fetched })
+        }
         Event::Progress { digest, progress: LayerProgress { taken, tar, written } } => {
             json!({ "event": "progress", "digest": digest, "taken_bytes": taken, "tar_bytes": tar, "written_bytes": written })
         }

@@ -203,13 +203,25 @@ impl Source {
     /// # Errors
     /// [`SourceError`].
     pub async fn blob(&self, descriptor: &Descriptor) -> Result<Blob, SourceError> {
+        self.blob_watched(descriptor, &|_| {}).await
+    }
+
+    /// [`Source::blob`]; `fetched` is told how many bytes have come so far, should the blob come from a registry.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub async fn blob_watched(
+        &self,
+        descriptor: &Descriptor,
+        fetched: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Blob, SourceError> {
         let digest = &descriptor.digest;
         let blob = match self {
             Self::Layout { layout, .. } => opened(layout, digest)?,
             Self::Archive(archive) => archive.blob(digest)?,
             Self::Registry(registry) => {
                 if registry.spool.layout.blob_size(digest)?.is_none() {
-                    registry.spool_blob(descriptor).await?;
+                    registry.spool_blob(descriptor, fetched).await?;
                 }
                 opened(&registry.spool.layout, digest)?
             }
@@ -260,11 +272,20 @@ impl Source {
 }
 
 impl RegistrySource {
-    async fn spool_blob(&self, descriptor: &Descriptor) -> Result<(), SourceError> {
+    async fn spool_blob(
+        &self,
+        descriptor: &Descriptor,
+        fetched: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), SourceError> {
         let Self { client, reference, spool, ledger } = self;
         let Descriptor { digest, size, .. } = descriptor;
         let mut writer = spool.layout.blob_writer()?;
-        let mut sink = |bytes: &[u8]| writer.write_all(bytes);
+        let mut come = 0;
+        let mut sink = |bytes: &[u8]| {
+            come += bytes.len() as u64;
+            fetched(come);
+            writer.write_all(bytes)
+        };
         client.blob_from(&reference.repo(), *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
         writer.commit(Some(*digest))?;
         Ok(())

@@ -7,24 +7,56 @@ use crate::digest::{Digest, Hasher};
 use super::files::{OpenFile, Scratch, doing};
 use super::{Layout, StoreError};
 
-/// A blob being written to a temporary file. Dropped without [`BlobWriter::commit`], it leaves nothing.
+/// A blob being written to a temporary file by somebody who digests it. Dropped without [`BlobFile::commit`], it leaves nothing.
 #[derive(Debug)]
-pub struct BlobWriter {
+pub struct BlobFile {
     file: io::BufWriter<Scratch>,
-    hasher: Hasher,
-    size: u64,
     layout: Layout,
 }
 
-impl BlobWriter {
+impl BlobFile {
     pub(super) fn new(layout: &Layout) -> Result<Self, StoreError> {
         let file: tempfile::NamedTempFile<OpenFile> = layout.files().scratch(&layout.scratch()?)?;
-        Ok(Self {
-            file: io::BufWriter::with_capacity(1 << 20, file),
-            hasher: Hasher::new(),
-            size: 0,
-            layout: layout.clone(),
-        })
+        Ok(Self { file: io::BufWriter::with_capacity(1 << 20, file), layout: layout.clone() })
+    }
+
+    /// Puts the blob on disk and then under its digest, which must be that of all that was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; nothing is left then.
+    pub fn commit(self, digest: Digest) -> Result<(), StoreError> {
+        let path = self.layout.blob_path(&digest);
+        let file = doing(self.file.into_inner().map_err(io::IntoInnerError::into_error), "write a blob to", &path)?;
+        self.layout.keep([digest])?;
+        self.layout.files().publish(file, &path)
+    }
+
+    fn failed(&self, source: io::Error) -> io::Error {
+        StoreError::io("write a blob in", self.layout.root(), source).into_io()
+    }
+}
+
+impl Write for BlobFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes).map_err(|source| self.failed(source))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|source| self.failed(source))
+    }
+}
+
+/// A blob being written to a temporary file, and digested. Dropped without [`BlobWriter::commit`], it leaves nothing.
+#[derive(Debug)]
+pub struct BlobWriter {
+    file: BlobFile,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl BlobWriter {
+    pub(super) fn new(file: BlobFile) -> Self {
+        Self { file, hasher: Hasher::new(), size: 0 }
     }
 
     /// Puts the blob on disk and then under its digest.
@@ -36,29 +68,20 @@ impl BlobWriter {
         if let Some(expected) = expected.filter(|expected| *expected != got) {
             return Err(StoreError::Digest { expected, got });
         }
-        let path = self.layout.blob_path(&got);
-        let file = doing(self.file.into_inner().map_err(io::IntoInnerError::into_error), "write a blob to", &path)?;
-        self.layout.keep([got])?;
-        self.layout.files().publish(file, &path)?;
+        self.file.commit(got)?;
         Ok((got, self.size))
-    }
-}
-
-impl BlobWriter {
-    fn failed(&self, source: io::Error) -> io::Error {
-        StoreError::io("write a blob in", self.layout.root(), source).into_io()
     }
 }
 
 impl Write for BlobWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes).map_err(|source| self.failed(source))?;
+        let count = self.file.write(bytes)?;
         self.hasher.update(&bytes[..count]);
         self.size += count as u64;
         Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush().map_err(|source| self.failed(source))
+        self.file.flush()
     }
 }

@@ -10,7 +10,7 @@ use crate::image::Index;
 use crate::image::document;
 use crate::limits;
 
-use super::blob_writer::BlobWriter;
+use super::blob_writer::{BlobFile, BlobWriter};
 use super::files::{self, Files, Held, doing};
 use super::lease::{Collecting, Lease};
 use super::{Partial, StoreError};
@@ -206,8 +206,16 @@ impl Layout {
     /// # Errors
     /// [`StoreError::Io`].
     pub fn blob_writer(&self) -> Result<BlobWriter, StoreError> {
+        Ok(BlobWriter::new(self.blob_file()?))
+    }
+
+    /// A file for a blob whose writer digests it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn blob_file(&self) -> Result<BlobFile, StoreError> {
         self.files.make_dir(&self.blobs())?;
-        BlobWriter::new(self)
+        BlobFile::new(self)
     }
 
     /// The unfinished blob of that digest: new, or what an earlier attempt left.

@@ -13,7 +13,7 @@ mod lease;
 mod leftovers;
 mod partial;
 
-pub use blob_writer::BlobWriter;
+pub use blob_writer::{BlobFile, BlobWriter};
 pub use error::StoreError;
 pub use files::{Change, Files, Held, Scratch, Watch, temporary_folder};
 pub use frame_index::{FrameIndex, FrameKey, FrameRecord, Shelf, Wanted};

@@ -8,7 +8,7 @@ use crossbeam_channel::Receiver;
 
 use crate::blob::Blob;
 use crate::digest::{Digest, Hasher};
-use crate::inflate;
+use crate::inflate::{self, Pieces};
 use crate::tar::scan::{Event, Scanner};
 
 use super::error::{EntryFailure, LayerFailure, shown};
@@ -36,12 +36,13 @@ pub fn unpack(
     let (_, mut tar) = inflate::tar_reader(blob.reader()).map_err(LayerFailure::Read)?;
     let (queue, pieces) = crossbeam_channel::bounded(WAITING);
     let hashing = thread::spawn(move || digest_of(&pieces));
+    let mut memory = Pieces::new(PIECE);
     let mut reading = Reading { tree, out, scanner: Some(Scanner::lenient()), arriving: None, read: 0 };
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(LayerFailure::Stopped);
         }
-        let piece = inflate::read_piece(&mut tar, PIECE).map_err(LayerFailure::Read)?;
+        let piece = memory.read(&mut tar).map_err(LayerFailure::Read)?;
         if piece.is_empty() {
             break;
         }

@@ -25,6 +25,32 @@ fn error(code: zstd_safe::ErrorCode) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, said)
 }
 
+/// How large the tables are in which a frame's repetitions are looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tables {
+    /// As zstd itself chooses them for the level and the frame's length.
+    #[default]
+    Zstd,
+    /// So small that they stay in a processor's caches, for level 3 (zstd's `dfast`): see [`Tables::logs`].
+    Cached,
+}
+
+impl Tables {
+    /// The logarithms of the entries of the table for long repetitions (`hashLog`) and of that for short ones (`chainLog`), for a frame
+    /// of `len` bytes; `None` leaves both to zstd.
+    ///
+    /// For level 3 zstd takes 2^16 and more of both, which are a megabyte: every look-up waits for memory. What was measured is in
+    /// `spec-notes/measurements.md`.
+    pub const fn logs(self, len: usize) -> Option<(u32, u32)> {
+        match self {
+            Self::Zstd => None,
+            Self::Cached if len <= 128 << 10 => Some((14, 14)),
+            Self::Cached if len <= 256 << 10 => Some((15, 14)),
+            Self::Cached => Some((16, 14)),
+        }
+    }
+}
+
 /// Makes one frame at a time; its state never reaches from one frame into the next, so the same input always gives the same frame.
 pub struct FrameCompressor {
     context: CCtx<'static>,
@@ -45,22 +71,26 @@ impl FrameCompressor {
 
     /// `data` as one frame at `level` (see [`LEVELS`]; out of range is clamped by the library), which states its content size and carries
     /// no checksum (digests do that job).
-    pub fn compress(&mut self, data: &[u8], level: i32) -> Vec<u8> {
-        self.begin(level);
+    pub fn compress(&mut self, data: &[u8], level: i32, tables: Tables) -> Vec<u8> {
+        self.begin(level, tables.logs(data.len()));
         self.scratch.clear();
         self.scratch.reserve(zstd_safe::compress_bound(data.len()));
         self.context.compress2(&mut self.scratch, data).expect("the output has room for the bound");
         self.scratch.as_slice().to_vec()
     }
 
-    fn begin(&mut self, level: i32) {
+    fn begin(&mut self, level: i32, logs: Option<(u32, u32)>) {
         self.context.reset(ResetDirective::SessionOnly).expect("a session can always be reset");
-        self.context.set_parameter(CParameter::CompressionLevel(level)).expect("no frame has begun");
+        // To zstd, 0 is its own choice.
+        let (long, short) = logs.unwrap_or_default();
+        for parameter in [CParameter::CompressionLevel(level), CParameter::HashLog(long), CParameter::ChainLog(short)] {
+            self.context.set_parameter(parameter).expect("no frame has begun, and the logarithms are in range");
+        }
     }
 
     /// `len` zero bytes as one frame, without ever holding them.
     pub fn compress_zeros(&mut self, len: u64, level: i32) -> Vec<u8> {
-        self.begin(level);
+        self.begin(level, None);
         self.context.set_pledged_src_size(Some(len)).expect("no frame has begun");
         let zeros = vec![0; 64 << 10];
         let mut out = Vec::with_capacity(1 << 10);
@@ -205,11 +235,17 @@ mod tests {
     #[test]
     fn frames_decode_alone_and_together() {
         let mut compressor = FrameCompressor::new();
-        let first = compressor.compress(b"hello hello hello", 3);
+        let first = compressor.compress(b"hello hello hello", 3, Tables::Zstd);
+        let other = compressor.compress(&[7; 200_000], 3, Tables::Cached);
+        assert_eq!(decompress(&other, 200_000).unwrap(), [7; 200_000]);
         let zeros = compressor.compress_zeros(1_000_000, 9);
         assert_eq!(decompress(&first, 100).unwrap(), b"hello hello hello");
         assert_eq!(decompress(&zeros, 1 << 20).unwrap(), vec![0; 1_000_000]);
-        assert_eq!(compressor.compress(b"hello hello hello", 3), first, "frames do not depend on what came before");
+        assert_eq!(
+            compressor.compress(b"hello hello hello", 3, Tables::Zstd),
+            first,
+            "frames do not depend on what came before"
+        );
         let mut all = first.clone();
         all.extend(frames::skippable_header(2).unwrap());
         all.extend(b"xx");
@@ -219,7 +255,7 @@ mod tests {
 
     #[test]
     fn refuses_short_long_and_foreign_streams() {
-        let frame = FrameCompressor::new().compress(&[7; 5000], 3);
+        let frame = FrameCompressor::new().compress(&[7; 5000], 3, Tables::Zstd);
         let short = decompress(&frame[..frame.len() - 1], 10_000).unwrap_err();
         assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
         assert!(decompress(&frame, 4999).unwrap_err().to_string().contains("more than 4999"));

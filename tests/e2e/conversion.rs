@@ -176,6 +176,29 @@ fn gzip_layers_come_whole() {
 }
 
 #[test]
+fn a_download_is_told_of_while_it_goes_on() {
+    let work = tempfile::tempdir().expect("a temporary folder can be made");
+    let [tars, _] = made::tars();
+    layout::write_image(work.path(), "plain", &tars, Form::Gzip);
+    let registry = Registry::with_mode(Mode::Go);
+    let story = Story::new(&registry, "fetched");
+    let name = format!("docker://{}", story.name("plain"));
+    chunkify(&["push", &place(work.path(), "plain"), &name, "--plain-http"]).ok();
+    let told = events(&chunkify(&["convert", &name, &place(work.path(), "new"), "--plain-http", "--json"]).ok().stdout);
+    let at =
+        |event: &str, digest: &Value| told.iter().position(|line| line["event"] == event && line["digest"] == *digest);
+    let layers: Vec<_> = told.iter().filter(|line| line["event"] == "layer").collect();
+    assert_eq!(layers.len(), 2);
+    for layer in layers {
+        let digest = &layer["digest"];
+        let fetching = at("fetching", digest).expect("the download is told of");
+        assert!(fetching < at("progress", digest).expect("and the conversion"), "{told:?}");
+        let fetched = told[fetching]["fetched_bytes"].as_u64();
+        assert!(fetched > Some(0) && fetched <= layer["size"].as_u64(), "{layer} {:?}", told[fetching]);
+    }
+}
+
+#[test]
 fn what_is_there_is_not_pushed_again() {
     let registry = Registry::with_mode(Mode::Go);
     let story = Story::new(&registry, "twice");

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use chunkify::blob::Blob;
 use chunkify::digest::Digest;
 use chunkify::verify;
-use chunkify::zstd::codec::FrameCompressor;
+use chunkify::zstd::codec::{FrameCompressor, Tables};
 use serde_json::json;
 
 use crate::parts::{dictionary_frame, of, parts, window_frame};
@@ -107,7 +107,7 @@ pub const LIES: &[Lie] = &[
             let mut headers = chunkify::zstd::codec::decompress(&p.data[gap.clone()], 1 << 20).unwrap();
             let mode = headers.windows(7).position(|field| field == b"0000644").expect("the header has a mode");
             headers[mode..mode + 7].copy_from_slice(b"0006755");
-            p.splice(gap, &FrameCompressor::new().compress(&headers, 6));
+            p.splice(gap, &FrameCompressor::new().compress(&headers, 6, Tables::Zstd));
         },
         "the headers before the payload of \"b\", decompresses to bytes with digest",
     ),
@@ -116,7 +116,7 @@ pub const LIES: &[Lie] = &[
         |p| {
             let end = p.entry("b", 0)["endOffset"].as_u64().unwrap();
             let gap = usize::try_from(end).unwrap()..p.data.len();
-            p.splice(gap, &FrameCompressor::new().compress(&[0; 1024], 6));
+            p.splice(gap, &FrameCompressor::new().compress(&[0; 1024], 6, Tables::Zstd));
         },
         "the end of the archive, decompresses to",
     ),

@@ -10,7 +10,7 @@ use chunkify::format::annotations::Annotations;
 use chunkify::format::footer;
 use chunkify::format::frame_map::{FrameMap, LayerError, check};
 use chunkify::format::tail::{Position, Positions};
-use chunkify::zstd::codec::{FrameCompressor, decompress};
+use chunkify::zstd::codec::{FrameCompressor, Tables, decompress};
 use chunkify::zstd::frames::skippable_header;
 use serde_json::{Value, json};
 
@@ -101,7 +101,7 @@ impl Parts {
     /// The text of the table of contents with one piece of it in place of another.
     pub fn rewrite(&mut self, from: &str, to: &str) {
         // What is sealed later must be sealed now.
-        let tar_split = FrameCompressor::new().compress(&self.tar_split, 3);
+        let tar_split = FrameCompressor::new().compress(&self.tar_split, 3, Tables::Zstd);
         self.toc["tarSplitDigest"] = json!(Digest::of(&tar_split).to_string());
         let text = self.toc.to_string();
         assert!(text.contains(from), "{from} is not in {text}");
@@ -152,7 +152,7 @@ impl Parts {
     /// Puts a frame of this content in place of a chunk's.
     pub fn replace_chunk(&mut self, name: &str, nth: usize, content: &[u8]) {
         let span = self.span(name, nth);
-        self.splice(span, &FrameCompressor::new().compress(content, 6));
+        self.splice(span, &FrameCompressor::new().compress(content, 6, Tables::Zstd));
     }
 
     /// What the frame of a chunk holds.
@@ -165,12 +165,12 @@ impl Parts {
     pub fn tell(mut self) -> Told {
         let mut compressor = FrameCompressor::new();
         let [toc_frame, split_frame] = self.frames;
-        let tar_split = split_frame.unwrap_or_else(|| compressor.compress(&self.tar_split, 3));
+        let tar_split = split_frame.unwrap_or_else(|| compressor.compress(&self.tar_split, 3, Tables::Zstd));
         if self.seal {
             self.toc["tarSplitDigest"] = json!(Digest::of(&tar_split).to_string());
         }
         let text = self.raw_toc.unwrap_or_else(|| serde_json::to_vec(&self.toc).unwrap());
-        let toc = toc_frame.unwrap_or_else(|| compressor.compress(&text, 3));
+        let toc = toc_frame.unwrap_or_else(|| compressor.compress(&text, 3, Tables::Zstd));
         let position = |offset: u64, bytes: &[u8], uncompressed: usize, more: i64| Position {
             offset,
             compressed: bytes.len() as u64,

@@ -4,7 +4,7 @@ use chunkify::format::tail::{Position, Positions};
 use chunkify::format::tar_split::Reader;
 use chunkify::limits;
 use chunkify::tar::scan::{Event, Scanner};
-use chunkify::zstd::codec::{FrameCompressor, decompress};
+use chunkify::zstd::codec::{FrameCompressor, Tables, decompress};
 use tar::{EntryType, Header};
 
 /// What the positions of a tail with these lengths are refused with. Larger ones than any layer's have to be declared only.
@@ -44,7 +44,7 @@ pub fn tar_split_line() {
         let mut text = b"{\"type\":2,\"payload\":\"\"}".to_vec();
         text.resize(len - 1, b' ');
         text.push(b'\n');
-        let compressed = FrameCompressor::new().compress(&text, 1);
+        let compressed = FrameCompressor::new().compress(&text, 1, Tables::Zstd);
         Reader::new(&compressed, len as u64).next_line().map(|_| ()).map_err(|error| error.to_string())
     };
     line(limits::TAR_SPLIT_LINE).unwrap();

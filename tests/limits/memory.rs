@@ -11,7 +11,7 @@ use chunkify::format::annotations::Annotations;
 use chunkify::format::footer;
 use chunkify::format::tail::{Position, Positions};
 use chunkify::limits;
-use chunkify::zstd::codec::FrameCompressor;
+use chunkify::zstd::codec::{FrameCompressor, Tables};
 use chunkify::zstd::frames::skippable_header;
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ type Bomb = (Vec<u8>, Annotations);
 /// A blob that is one header frame and a tail, which claims that its two parts decompress to so much.
 fn bomb(toc: &[u8], toc_claims: u64, tar_split: &[u8], split_claims: u64) -> Bomb {
     let framed = |content: &[u8]| [&skippable_header(content.len() as u64).unwrap()[..], content].concat();
-    let data = FrameCompressor::new().compress(&[0; 1024], 3);
+    let data = FrameCompressor::new().compress(&[0; 1024], 3, Tables::Zstd);
     let at = Position { offset: data.len() as u64 + 8, compressed: toc.len() as u64, uncompressed: toc_claims };
     let offset = at.offset + at.compressed + 8;
     let split_at = Position { offset, compressed: tar_split.len() as u64, uncompressed: split_claims };
@@ -71,9 +71,9 @@ fn toc_for(tar_split: &[u8]) -> Vec<u8> {
 fn bombs_cost_what_they_are() {
     let mut compressor = FrameCompressor::new();
     let gigabyte = compressor.compress_zeros(1 << 30, 3);
-    let small_split = compressor.compress(b"{\"type\":2,\"payload\":\"AAAA\",\"position\":0}\n", 3);
+    let small_split = compressor.compress(b"{\"type\":2,\"payload\":\"AAAA\",\"position\":0}\n", 3, Tables::Zstd);
     let toc_text = toc_for(&gigabyte);
-    let toc = compressor.compress(&toc_text, 3);
+    let toc = compressor.compress(&toc_text, 3, Tables::Zstd);
     // A window of 2 GiB in 10 bytes, and one of the size that is allowed.
     let window = |log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0x00, (log - 10) << 3, 0x09, 0x00, 0x00, b'{'];
     let bombs: [(&str, Bomb, &str); 5] = [
