@@ -18,6 +18,9 @@ pub enum NameFault {
     /// The path leads out of the root.
     #[error("a name that leads above the root")]
     AboveRoot,
+    /// A payload behind `..`, which readers look up without cleaning the path.
+    #[error("a payload under a name that goes back with ..")]
+    BackAgain,
     /// The root itself, as something other than a directory.
     #[error("the root's own name, and is no directory")]
     Root,
@@ -60,6 +63,9 @@ impl Names {
         if clean == b".." || clean.starts_with(b"../") {
             return Err(NameFault::AboveRoot);
         }
+        if entry.size > 0 && entry.name.split(|&byte| byte == b'/').any(|element| element == b"..") {
+            return Err(NameFault::BackAgain);
+        }
         if rootless(&clean).is_empty() || clean == b"." {
             return if entry.kind == Kind::Directory { Ok(()) } else { Err(NameFault::Root) };
         }
@@ -76,7 +82,8 @@ impl Names {
                 if !self.linkable.contains(&target) {
                     self.dangling.insert(target, entry.name.clone());
                 }
-                self.can_be_linked(&clean);
+                // Readers make hard links in order and after all files, so a link to this one must come later.
+                self.linkable.insert(key(rootless(&clean)));
             }
             _ => {}
         }
@@ -167,6 +174,9 @@ mod tests {
             (Regular, "a/", 0, Ok(())),
             (Regular, "a/", 1, Err(NameFault::SlashedFile)),
             (Regular, "../a", 0, Err(NameFault::AboveRoot)),
+            (Regular, "a/../b", 0, Ok(())),
+            (Regular, "a/../b", 1, Err(NameFault::BackAgain)),
+            (Regular, "a/..b", 1, Ok(())),
             (Directory, "..", 0, Err(NameFault::AboveRoot)),
             (Regular, ".wh.a", 0, Ok(())),
             (Regular, ".wh.a", 1, Err(NameFault::WhiteoutWithContent)),
@@ -178,7 +188,7 @@ mod tests {
 
     #[test]
     fn names_that_readers_cannot_use_together() {
-        use Kind::{Directory, HardLink, Regular, Symlink};
+        use Kind::{Directory, Regular, Symlink};
         type Named = (Kind, &'static str, &'static str);
         let table: &[(&[Named], Result<(), NameFault>)] = &[
             (&[(Directory, "a/", ""), (Regular, "a/b/c", ""), (Directory, "a/b", "")], Ok(())),
@@ -188,14 +198,32 @@ mod tests {
             (&[(Symlink, "a", "b"), (Regular, "a/c", "")], Ok(())),
             (&[(Directory, "a", ""), (Directory, "./a/", "")], Err(NameFault::Duplicate)),
             (&[(Regular, "/a", ""), (Regular, "a", "")], Err(NameFault::Duplicate)),
-            (&[(Symlink, "a", "b"), (HardLink, "c", "a")], Ok(())),
         ];
         for (entries, expected) in table {
             let mut names = Names::default();
             let added: Result<Vec<()>, NameFault> =
                 entries.iter().map(|(kind, name, link)| names.add(&entry(*kind, name, link, 0))).collect();
             assert_eq!(added.map(drop), *expected, "{entries:?}");
-            assert!(expected.is_err() || names.dangling().is_none(), "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn links_that_readers_cannot_make() {
+        use Kind::{HardLink, Regular, Symlink};
+        type Named = (Kind, &'static str, &'static str);
+        let table: &[(&[Named], Option<&str>)] = &[
+            (&[(HardLink, "b", "a"), (Regular, "a", "")], None),
+            (&[(Symlink, "a", "x"), (HardLink, "b", "./a")], None),
+            (&[(Regular, "a", ""), (HardLink, "b", "a"), (HardLink, "c", "b")], None),
+            (&[(Regular, "a", ""), (HardLink, "c", "b"), (HardLink, "b", "a")], Some("c")),
+            (&[(HardLink, "a", "a")], Some("a")),
+            (&[(HardLink, "a", "b"), (HardLink, "b", "a")], Some("a")),
+            (&[(Kind::Fifo, "a", ""), (HardLink, "b", "a")], Some("b")),
+        ];
+        for (entries, expected) in table {
+            let mut names = Names::default();
+            entries.iter().for_each(|(kind, name, link)| names.add(&entry(*kind, name, link, 0)).unwrap());
+            assert_eq!(names.dangling(), expected.map(str::as_bytes), "{entries:?}");
         }
     }
 }
