@@ -51,7 +51,7 @@ fn chosen(digest: &Digest, len: u64, spacing: u64) -> bool {
     let [a, b, c, d, ..] = *digest.as_bytes();
     let drawn = u128::from(u32::from_be_bytes([a, b, c, d]));
     // A quarter of the spacing always passes before the next draw.
-    drawn * u128::from(spacing) * 3 < u128::from(len) * 4 << 32
+    drawn * u128::from(spacing) * 3 < (u128::from(len) * 4) << 32
 }
 
 #[cfg(test)]
