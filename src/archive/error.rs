@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::image::document::DocumentError;
 use crate::limits;
 use crate::store::StoreError;
-use crate::tar::scan::Fault;
+use crate::tar::fault::Fault;
 
 /// Why an archive cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -25,7 +25,7 @@ use std::thread;
 use crate::digest::Digest;
 use crate::format::annotations::Annotations;
 use crate::format::toc::NoForm;
-use crate::tar::scan::Fault;
+use crate::tar::fault::Fault;
 
 use budget::Account;
 pub use names::NameFault;

@@ -9,8 +9,9 @@ use std::io;
 
 use crate::digest::{Digest, Hasher};
 use crate::span::Span;
+use crate::tar::fault::Fault;
 use crate::tar::header::Entry as TarEntry;
-use crate::tar::scan::{Event, Fault, Scanner};
+use crate::tar::scan::{Event, Scanner};
 use crate::zstd::codec;
 
 use super::annotations::Annotations;

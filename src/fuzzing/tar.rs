@@ -3,9 +3,10 @@
 use crate::digest::Digest;
 use crate::format::toc::Entry as Said;
 use crate::limits;
+use crate::tar::fault::Fault;
 use crate::tar::header::Entry;
 use crate::tar::pax::{self, Records};
-use crate::tar::scan::{Event, Fault, Scanner};
+use crate::tar::scan::{Event, Scanner};
 use crate::unpack::name::{Inside, Meaning};
 
 use super::pieces::{Cut, cuts, pieces};

@@ -331,14 +331,7 @@ impl RegistryError {
         let host = place.authority().to_owned();
         match cause::<rustls::Error>(&source) {
             Some(rustls::Error::InvalidCertificate(_)) => Self::Untrusted { place, host, source },
-            // TLS 1.3 has a word for it, older versions complain of what they were shown.
-            Some(rustls::Error::AlertReceived(
-                AlertDescription::CertificateRequired
-                | AlertDescription::BadCertificate
-                | AlertDescription::UnknownCA
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateUnknown,
-            )) => Self::Uncertified { place, host, source },
+            _ if wants_certificate(&source) => Self::Uncertified { place, host, source },
             _ => Self::Transport { place, attempts: 1, source },
         }
     }
@@ -405,6 +398,22 @@ impl RegistryError {
     pub(super) fn multipart(place: &Place, _source: MultipartError) -> Self {
         Self::Answer { place: place.clone(), fault: Fault::Multipart }
     }
+}
+
+/// Whether the server ended the connection for lack of a client certificate that it believes. TLS 1.3 has a word for it, older versions
+/// complain of what they were shown.
+fn wants_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    let alerts = [
+        AlertDescription::CertificateRequired,
+        AlertDescription::BadCertificate,
+        AlertDescription::UnknownCA,
+        AlertDescription::CertificateExpired,
+        AlertDescription::CertificateUnknown,
+    ];
+    // Over HTTP/2 nothing but the text comes through.
+    let texts = alerts.map(|alert| rustls::Error::AlertReceived(alert).to_string());
+    let mut errors = std::iter::successors(Some(error), |error| error.source());
+    errors.any(|error| texts.iter().any(|text| error.to_string().ends_with(text)))
 }
 
 /// The remedy for a 401.

@@ -3,6 +3,7 @@
 //! podman compares what a table of contents says with what that reader makes of the same header bytes, so any other reading,
 //! however reasonable, gets a layer refused. [`scan`] is the state machine, [`header`] and [`pax`] the fields, [`number`] the digits.
 
+pub mod fault;
 pub mod header;
 pub mod number;
 pub mod path;

@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::image::document::DocumentError;
 use crate::limits;
 use crate::source::SourceError;
-use crate::tar::scan::Fault;
+use crate::tar::fault::Fault;
 use crate::tar::sparse::SparseError;
 
 use super::name::NameError;

@@ -3,9 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chunkify::digest::{Digest, Hasher};
+use chunkify::tar::fault::{Fault, FaultKind};
 use chunkify::tar::header::{Entry, Kind};
 use chunkify::tar::number::Time;
-use chunkify::tar::scan::{Event, Fault, FaultKind, Scanner};
+use chunkify::tar::scan::{Event, Scanner};
 use serde_json::{Map, Value, json};
 
 /// A scan to its end or fault.
