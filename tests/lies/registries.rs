@@ -35,7 +35,8 @@ fn a_manifest_whose_sizes_lie_is_refused() {
         assert!(named, "{what}: {refused}");
         scene.assert_nothing_kept(what, &[&layer]);
         let sent = scene.registry.count_after(mark);
-        assert!(sent.body_bytes <= 2 * size + 4000, "{what}: {sent:?} for a layer of {size} bytes");
+        // At most two answers in part, which are no use, and the whole.
+        assert!(sent.body_bytes <= 3 * size + 4000, "{what}: {sent:?} for a layer of {size} bytes");
         assert!(on_disk(&scene) < 4 * size + 100_000, "{what}: {} bytes on disk", on_disk(&scene));
     }
 }
