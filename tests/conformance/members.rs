@@ -72,7 +72,7 @@ impl Scan {
 
 /// Whether a fault says that Go's reader refuses the tar (and not that it has no form).
 fn is_the_readers(kind: &FaultKind) -> bool {
-    matches!(kind, FaultKind::Header(_) | FaultKind::Pax(_) | FaultKind::TooLong(_))
+    matches!(kind, FaultKind::Header(_) | FaultKind::Pax(_) | FaultKind::TooLong { .. })
 }
 
 /// Without what one side does not tell.
