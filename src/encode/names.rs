@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::digest::Digest;
+use crate::limits;
 use crate::tar::header::{Entry, Kind};
 use crate::tar::path;
 
@@ -21,6 +22,9 @@ pub enum NameFault {
     /// A payload behind `..`, which readers look up without cleaning the path.
     #[error("a payload under a name that goes back with ..")]
     BackAgain,
+    /// Longer than Linux has names.
+    #[error("a name of more than 255 bytes between slashes, or a path or target of more than 4095")]
+    TooLong,
     /// The root itself, as something other than a directory.
     #[error("the root's own name, and is no directory")]
     Root,
@@ -63,11 +67,16 @@ impl Names {
         if clean == b".." || clean.starts_with(b"../") {
             return Err(NameFault::AboveRoot);
         }
+        if too_long(entry, &clean) {
+            return Err(NameFault::TooLong);
+        }
         if entry.size > 0 && entry.name.split(|&byte| byte == b'/').any(|element| element == b"..") {
             return Err(NameFault::BackAgain);
         }
         if rootless(&clean).is_empty() || clean == b"." {
-            return if entry.kind == Kind::Directory { Ok(()) } else { Err(NameFault::Root) };
+            // Of devices and fifos the reference makes nothing, so they are in nobody's way, here and below.
+            let made = matches!(entry.kind, Kind::Regular | Kind::HardLink | Kind::Symlink);
+            return if made { Err(NameFault::Root) } else { Ok(()) };
         }
         self.place(entry.kind, rootless(&clean))?;
         let base = clean.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
@@ -97,7 +106,7 @@ impl Names {
 
     /// Takes in where an entry is among folders. Symbolic links can lead to a folder, so they are neither.
     fn place(&mut self, kind: Kind, path: &[u8]) -> Result<(), NameFault> {
-        if !matches!(kind, Kind::Directory | Kind::Symlink) {
+        if matches!(kind, Kind::Regular | Kind::HardLink) {
             let own = key(path);
             if self.folders.contains(&own) {
                 return Err(NameFault::FileAndFolder);
@@ -122,6 +131,12 @@ impl Names {
         self.linkable.insert(key);
         self.dangling.remove(&key);
     }
+}
+
+fn too_long(entry: &Entry, clean: &[u8]) -> bool {
+    let path = usize::try_from(limits::PATH).unwrap_or(usize::MAX);
+    let target = if entry.kind == Kind::Symlink { entry.link_name.len() } else { 0 };
+    clean.len() >= path || target >= path || clean.split(|&byte| byte == b'/').any(|name| name.len() > 255)
 }
 
 fn rootless(clean: &[u8]) -> &[u8] {
@@ -170,7 +185,7 @@ mod tests {
             (Regular, ".", 0, Err(NameFault::Root)),
             (Regular, "", 5, Err(NameFault::Root)),
             (Symlink, "a/..", 0, Err(NameFault::Root)),
-            (Fifo, "//", 0, Err(NameFault::Root)),
+            (Fifo, "//", 0, Ok(())),
             (Regular, "a/", 0, Ok(())),
             (Regular, "a/", 1, Err(NameFault::SlashedFile)),
             (Regular, "../a", 0, Err(NameFault::AboveRoot)),
@@ -183,6 +198,23 @@ mod tests {
         ];
         for (kind, name, size, expected) in table {
             assert_eq!(Names::default().add(&entry(*kind, name, "", *size)), *expected, "{kind:?} {name:?} {size}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_long_as_linux_has_them() {
+        let add = |kind, name: &str, link: &str| Names::default().add(&entry(kind, name, link, 0));
+        let (longest, path) = ("n".repeat(255), "d/".repeat(2047) + "e");
+        for (kind, name, link, fits) in [
+            (Kind::Directory, format!("a/{longest}/"), String::new(), true),
+            (Kind::Directory, format!("a/{longest}n/"), String::new(), false),
+            (Kind::Regular, path.clone(), String::new(), true),
+            (Kind::Regular, path.clone() + "e", String::new(), false),
+            (Kind::Symlink, "a".to_owned(), path.clone(), true),
+            (Kind::Symlink, "a".to_owned(), path + "e", false),
+        ] {
+            let expected = if fits { Ok(()) } else { Err(NameFault::TooLong) };
+            assert_eq!(add(kind, &name, &link), expected, "{kind:?}, {} and {} bytes", name.len(), link.len());
         }
     }
 

@@ -42,6 +42,9 @@ pub enum SparseError {
     /// A number is malformed.
     #[error("malformed number in the map of a sparse file")]
     Number,
+    /// The old form in an archive that is not GNU tar's.
+    #[error("a sparse file of GNU tar's old form in an archive of another format")]
+    NotGnu,
     /// The number of regions is not what is stated, or one has half its numbers.
     #[error("the map of a sparse file is incomplete")]
     Incomplete,
@@ -72,6 +75,10 @@ pub fn old_form_goes_on(block: &[u8], is_header: bool) -> bool {
 /// # Errors
 /// [`SparseError`].
 pub fn old_form(blocks: &[u8]) -> Result<Sparse, SparseError> {
+    // Other formats have the same flag with another layout behind it.
+    if blocks.get(257..265) != Some(b"ustar  \0") {
+        return Err(SparseError::NotGnu);
+    }
     let size = blocks.get(483..495).and_then(number::numeric).ok_or(SparseError::Number)?;
     let mut regions = Vec::new();
     'blocks: for (nth, block) in blocks.chunks(BLOCK).enumerate() {

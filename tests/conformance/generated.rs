@@ -400,12 +400,18 @@ fn field(number: &Number, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// How many archives somebody wants, who is looking for more than the usual ones.
+pub fn asked_for() -> Option<u32> {
+    let number = std::env::var("CONFORMANCE_CASES").ok().filter(|number| !number.is_empty())?;
+    Some(number.parse().expect("CONFORMANCE_CASES is a number"))
+}
+
 #[test]
 fn generated() {
     let mut oracle = Oracle::start("generated");
     let mut tally = Tally::new("generated");
-    let given = std::env::var("CONFORMANCE_CASES").ok().filter(|number| !number.is_empty());
-    let cases: u32 = given.as_ref().map_or(192, |number| number.parse().expect("CONFORMANCE_CASES is a number"));
+    let given = asked_for();
+    let cases = given.unwrap_or(192);
     // The same archives in each run, so that a change is judged by what it changes; others where somebody looks for more.
     let mut runner = if given.is_some() { TestRunner::new(Config::default()) } else { TestRunner::deterministic() };
     let mut chunked = 0;

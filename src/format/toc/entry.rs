@@ -150,6 +150,9 @@ impl Entry {
             |bytes: &[u8], what| std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| NoForm::NotUtf8(what));
         let mut xattrs = BTreeMap::new();
         for (name, value) in &entry.xattrs {
+            if name.is_empty() {
+                return Err(NoForm::NoName);
+            }
             xattrs.insert(text(name, "name of an extended attribute")?, BASE64.encode(value));
         }
         Ok(Self {
