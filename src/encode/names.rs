@@ -134,7 +134,7 @@ impl Names {
 }
 
 fn too_long(entry: &Entry, clean: &[u8]) -> bool {
-    let path = usize::try_from(limits::PATH).unwrap_or(usize::MAX);
+    let path = limits::PATH;
     let target = if entry.kind == Kind::Symlink { entry.link_name.len() } else { 0 };
     clean.len() >= path || target >= path || clean.split(|&byte| byte == b'/').any(|name| name.len() > 255)
 }

@@ -13,7 +13,7 @@ pub enum FaultKind {
     /// A malformed extended header.
     #[error("unreadable extended header: {0}")]
     Pax(#[from] PaxError),
-    /// An extended header above [`limits::TAR_SPECIAL`], or several above [`limits::TAR_HEADERS`] together.
+    /// An extended header above [`crate::limits::TAR_SPECIAL`], or several above [`crate::limits::TAR_HEADERS`] together.
     #[error("extended headers of {len} bytes, more than the {limit} that readers accept")]
     TooLong {
         /// Their bytes.
@@ -21,7 +21,7 @@ pub enum FaultKind {
         /// The limit.
         limit: u64,
     },
-    /// More members than [`limits::ENTRIES`], or than the scanner was told.
+    /// More members than [`crate::limits::ENTRIES`], or than the scanner was told.
     #[error("more than {0} entries, which is the limit")]
     TooMany(u64),
     /// A type flag that a table of contents cannot name.
