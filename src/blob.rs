@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use crate::digest::{Digest, Hasher};
 use crate::span::Span;
 
 /// An open blob. Nothing of it is verified. Clones share the file, and nobody's reading moves anybody else's.
@@ -72,9 +73,31 @@ impl Blob {
         if span.end() > self.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let len = usize::try_from(span.len()).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        self.exactly(span.start(), span.len())
+    }
+
+    /// All of it. The caller has held its length against a limit.
+    ///
+    /// # Errors
+    /// Those of the file system; [`io::ErrorKind::UnexpectedEof`] when the file ends before.
+    pub fn read_all(&self) -> io::Result<Vec<u8>> {
+        self.exactly(0, self.len)
+    }
+
+    /// The digest of all of it.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn digest(&self) -> io::Result<Digest> {
+        let mut hasher = Hasher::new();
+        io::copy(&mut self.reader(), &mut hasher)?;
+        Ok(hasher.finish())
+    }
+
+    fn exactly(&self, start: u64, len: u64) -> io::Result<Vec<u8>> {
+        let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mut bytes = vec![0; len];
-        self.read_exact_at(&mut bytes, span.start())?;
+        self.read_exact_at(&mut bytes, start)?;
         Ok(bytes)
     }
 
@@ -130,6 +153,8 @@ mod tests {
         assert_eq!(read(part.span_reader(span(4, 8))), b"blob");
         assert_eq!(read(part.span_reader(span(4, 80))), b"blob", "nothing behind its end");
         assert_eq!(part.read_span(span(0, 3)).unwrap(), b"the");
+        assert_eq!(part.read_all().unwrap(), b"the blob");
+        assert_eq!(part.digest().unwrap(), Digest::of(b"the blob"));
         assert_eq!(part.read_span(span(4, 9)).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(part.read_exact_at(&mut [0; 9], 0).is_err());
         assert_eq!(part.read_at(&mut [0; 9], 9).unwrap(), 0);

@@ -6,8 +6,7 @@ use std::io::Read as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::Blob;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::image::document::{self, Config, DocumentError};
 use crate::image::{Descriptor, Manifest, media_type};
 use crate::inflate::Compression;
@@ -157,16 +156,10 @@ fn layer(archive: &Opened<'_>, chosen: &mut Chosen, name: &str, diff_id: Digest)
     let digest = match (media_type, in_name(name)) {
         (media_type::LAYER_TAR, _) => diff_id,
         (_, Some(named)) => named,
-        _ => digest_of(&blob).map_err(reading)?,
+        _ => blob.digest().map_err(reading)?,
     };
     chosen.blobs.entry(digest).or_insert(place);
     Ok(Descriptor::new(media_type, digest, place.len))
-}
-
-fn digest_of(blob: &Blob) -> std::io::Result<Digest> {
-    let mut hasher = Hasher::new();
-    std::io::copy(&mut blob.reader(), &mut hasher)?;
-    Ok(hasher.finish())
 }
 
 /// The digest that a member's name promises: `blobs/sha256/HEX`, `HEX.json`. Others are IDs of old, which are no digests.

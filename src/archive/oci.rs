@@ -13,6 +13,11 @@ use super::open::{Chosen, Opened};
 /// Where blobs lie.
 pub const BLOBS: &str = "blobs/sha256/";
 
+/// The member that a blob is.
+pub fn member(digest: &Digest) -> String {
+    format!("{BLOBS}{}", digest.hex())
+}
+
 /// The image that `name` means.
 ///
 /// # Errors
@@ -42,7 +47,7 @@ pub fn of_config(archive: &Opened<'_>, config: &Digest) -> Result<Option<Chosen>
         if !media_type::is_manifest(&root.media_type) {
             continue;
         }
-        let Some(bytes) = archive.document(&format!("{BLOBS}{}", root.digest.hex()))? else { continue };
+        let Some(bytes) = archive.document(&member(&root.digest))? else { continue };
         let is_it = |manifest: Manifest| manifest.config.digest == *config;
         if Digest::of(&bytes) == root.digest && Manifest::parse(&bytes).is_ok_and(is_it) {
             return Ok(Some(Chosen { root, blobs: blobs(archive)?, made: BTreeMap::new() }));
@@ -61,7 +66,7 @@ fn blobs(archive: &Opened<'_>) -> Result<BTreeMap<Digest, super::members::Place>
     for (hex, place) in archive.members.in_folder(BLOBS) {
         let Some(digest) = std::str::from_utf8(hex).ok().and_then(Digest::from_hex) else { continue };
         // Looked up once more by its name, which sees whether its folders are folders.
-        let name = format!("{BLOBS}{}", digest.hex());
+        let name = member(&digest);
         archive.members.file(&name).map_err(|fault: MemberFault| archive.refuse(&name, fault))?;
         blobs.insert(digest, place);
     }

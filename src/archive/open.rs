@@ -85,10 +85,14 @@ impl Archive {
         if size > limit {
             return Err(StoreError::TooLarge { digest: *digest, size, limit }.into());
         }
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        blob.read_exact_at(&mut bytes, 0).map_err(|source| StoreError::io("read", &self.path, source))?;
+        let bytes = blob.read_all().map_err(|source| StoreError::io("read", &self.path, source))?;
         let got = Digest::of(&bytes);
         if got == *digest { Ok(bytes) } else { Err(StoreError::Digest { expected: *digest, got }.into()) }
+    }
+
+    /// Whether the blob is there.
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.chosen.blobs.contains_key(digest)
     }
 
     /// A blob where it lies. Its bytes are not verified.
@@ -128,10 +132,7 @@ impl Opened<'_> {
         if place.len > limits::MANIFEST {
             return Err(self.refuse(name, MemberFault::TooLarge { size: place.len }));
         }
-        let mut bytes = vec![0; usize::try_from(place.len).unwrap_or(usize::MAX)];
-        let read = self.blob(place).read_exact_at(&mut bytes, 0);
-        read.map_err(|source| StoreError::io("read", self.path, source))?;
-        Ok(bytes)
+        Ok(self.blob(place).read_all().map_err(|source| StoreError::io("read", self.path, source))?)
     }
 
     /// The bytes of a member where they lie.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tar::{Builder, EntryType, Header};
 
 use crate::digest::{Digest, Hasher};
-use crate::image::document::{self, REF_NAME};
+use crate::image::document::{self, DocumentError, REF_NAME};
 use crate::image::{Descriptor, Index, Manifest, media_type};
 use crate::limits;
 use crate::registry::Reference;
@@ -16,7 +16,7 @@ use crate::store::{self, Files, Layout, Scratch, StoreError};
 use super::Form;
 use super::docker::{LIST, Listed};
 use super::error::ArchiveError;
-use super::oci::BLOBS;
+use super::oci::{BLOBS, member};
 
 /// The annotation by which containerd and docker name an image of a layout.
 const IMAGE_NAME: &str = "io.containerd.image.name";
@@ -126,13 +126,10 @@ impl Content {
             append(tar, folder, EntryType::Directory, 0, io::empty()).map_err(writing)?;
         }
         for digest in &self.blobs {
-            let file = layout.open_blob(digest)?;
-            let blob_path = layout.blob_path(digest);
-            let reading = |source| StoreError::io("read", &blob_path, source);
-            let size = file.metadata().map_err(reading)?.len();
-            let mut source = Digesting { inner: file, hasher: Hasher::new(), failed: false };
-            let name = format!("{BLOBS}{}", digest.hex());
-            let appended = append(tar, &name, EntryType::Regular, size, &mut source);
+            let blob = layout.blob(digest)?;
+            let reading = |source| StoreError::io("read", &layout.blob_path(digest), source);
+            let mut source = Digesting { inner: blob.reader(), hasher: Hasher::new(), failed: false };
+            let appended = append(tar, &member(digest), EntryType::Regular, blob.len(), &mut source);
             appended.map_err(|error| if source.failed { reading(error) } else { writing(error) })?;
             let got = source.hasher.finish();
             if got != *digest {
@@ -151,11 +148,7 @@ fn below(
     blobs: &mut BTreeSet<Digest>,
 ) -> Result<(), ArchiveError> {
     let digest = descriptor.digest;
-    let unreadable = |source| ArchiveError::Document {
-        path: layout.root().into(),
-        name: format!("{BLOBS}{}", digest.hex()),
-        source,
-    };
+    let unreadable = |source| unreadable(layout, &digest, source);
     let bytes = layout.read_blob(&digest, limits::MANIFEST)?;
     blobs.insert(digest);
     if media_type::is_index(&descriptor.media_type) && depth < limits::INDEX_DEPTH {
@@ -174,6 +167,10 @@ fn below(
     Ok(())
 }
 
+fn unreadable(layout: &Layout, digest: &Digest, source: DocumentError) -> ArchiveError {
+    ArchiveError::Document { path: layout.root().into(), name: member(digest), source }
+}
+
 /// The name of an image in a docker-archive.
 fn reference(name: &str) -> Result<Reference, ArchiveError> {
     let reference = name.parse::<Reference>().ok().filter(|reference| reference.digest().is_none());
@@ -185,17 +182,12 @@ fn docker_list(layout: &Layout, root: &Descriptor, name: Option<&Reference>) -> 
     if !media_type::is_manifest(&root.media_type) {
         return Err(ArchiveError::Index);
     }
-    let unreadable = |source| ArchiveError::Document {
-        path: layout.root().into(),
-        name: format!("{BLOBS}{}", root.digest.hex()),
-        source,
-    };
-    let manifest = Manifest::parse(&layout.read_blob(&root.digest, limits::MANIFEST)?).map_err(unreadable)?;
-    let member = |descriptor: &Descriptor| format!("{BLOBS}{}", descriptor.digest.hex());
+    let bytes = layout.read_blob(&root.digest, limits::MANIFEST)?;
+    let manifest = Manifest::parse(&bytes).map_err(|source| unreadable(layout, &root.digest, source))?;
     let image = Listed {
-        config: member(&manifest.config),
+        config: member(&manifest.config.digest),
         repo_tags: name.map(|name| vec![name.to_string()]),
-        layers: manifest.layers.iter().map(member).collect(),
+        layers: manifest.layers.iter().map(|layer| member(&layer.digest)).collect(),
     };
     Ok(document::to_bytes(&[image]))
 }

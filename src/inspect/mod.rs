@@ -230,10 +230,9 @@ pub enum LayerProblem {
 /// [`InspectError`] when the file cannot be read.
 pub fn blob_file(file: &Blob) -> Result<LayerFacts, InspectError> {
     let size = file.len();
-    let mut hasher = crate::digest::Hasher::new();
-    std::io::copy(&mut file.reader(), &mut hasher).map_err(InspectError::File)?;
+    let digest = file.digest().map_err(InspectError::File)?;
     let facts = |reason: Option<String>, contents: Option<Contents>| LayerFacts {
-        digest: hasher.clone().finish(),
+        digest,
         size,
         media_type: "unknown".into(),
         chunked: contents.is_some(),

@@ -138,12 +138,16 @@ impl Blobs<'_> {
         })
     }
 
+    fn has(&self, digest: &Digest) -> Result<bool, PushError> {
+        Ok(match self {
+            Self::Layout(layout) => layout.blob_size(digest)?.is_some(),
+            Self::Archive(archive) => archive.has(digest),
+        })
+    }
+
     fn open(&self, digest: &Digest) -> Result<Blob, PushError> {
         Ok(match self {
-            Self::Layout(layout) => {
-                let failed = |source| StoreError::io("look at", &layout.blob_path(digest), source);
-                Blob::whole(layout.open_blob(digest)?).map_err(failed)?
-            }
+            Self::Layout(layout) => layout.blob(digest)?,
             Self::Archive(archive) => archive.blob(digest)?,
         })
     }
@@ -223,7 +227,7 @@ impl Run<'_> {
     async fn blobs(&mut self, manifest: &Manifest) -> Result<(), PushError> {
         let mut wanted: Vec<Descriptor> = Vec::new();
         for blob in manifest.layers.iter().chain([&manifest.config]) {
-            let foreign = media_type::is_foreign_layer(&blob.media_type) && self.local.open(&blob.digest).is_err();
+            let foreign = media_type::is_foreign_layer(&blob.media_type) && !self.local.has(&blob.digest)?;
             if !foreign && self.seen.insert(blob.digest) {
                 wanted.push(blob.clone());
             }

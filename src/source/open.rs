@@ -217,13 +217,13 @@ impl Source {
     ) -> Result<Blob, SourceError> {
         let digest = &descriptor.digest;
         let blob = match self {
-            Self::Layout { layout, .. } => opened(layout, digest)?,
+            Self::Layout { layout, .. } => layout.blob(digest)?,
             Self::Archive(archive) => archive.blob(digest)?,
             Self::Registry(registry) => {
                 if registry.spool.layout.blob_size(digest)?.is_none() {
                     registry.spool_blob(descriptor, fetched).await?;
                 }
-                opened(&registry.spool.layout, digest)?
+                registry.spool.layout.blob(digest)?
             }
         };
         self.size_matches(descriptor, blob.len())?;
@@ -290,9 +290,4 @@ impl RegistrySource {
         writer.commit(Some(*digest))?;
         Ok(())
     }
-}
-
-fn opened(layout: &Layout, digest: &Digest) -> Result<Blob, SourceError> {
-    let failed = |source| StoreError::io("look at", &layout.blob_path(digest), source);
-    Ok(Blob::whole(layout.open_blob(digest)?).map_err(failed)?)
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::Index;
 use crate::image::document;
@@ -170,6 +171,14 @@ impl Layout {
         let path = self.blob_path(digest);
         let missing = || StoreError::Missing { digest: *digest, path: self.root.clone() };
         doing(files::open_if_there(&path), "open", &path)?.ok_or_else(missing)
+    }
+
+    /// A blob where it lies. Its bytes are not verified.
+    ///
+    /// # Errors
+    /// As [`Layout::open_blob`].
+    pub fn blob(&self, digest: &Digest) -> Result<Blob, StoreError> {
+        doing(Blob::whole(self.open_blob(digest)?), "look at", &self.blob_path(digest))
     }
 
     /// Reads a whole small blob and verifies it.

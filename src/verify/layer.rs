@@ -139,9 +139,7 @@ pub fn blob(
     diff_id: Option<Digest>,
 ) -> Result<Option<FrameMap>, LayerFault> {
     if let Some(expected) = expected {
-        let mut hasher = Hasher::new();
-        io::copy(&mut bytes.reader(), &mut hasher).map_err(LayerFault::Read)?;
-        let got = hasher.finish();
+        let got = bytes.digest().map_err(LayerFault::Read)?;
         if got != expected {
             // The frame that is wrong says more than the blob as a whole.
             if let Some(annotations) = annotations {
