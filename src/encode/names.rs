@@ -61,7 +61,8 @@ impl Names {
     /// [`NameFault`].
     pub fn add(&mut self, entry: &Entry) -> Result<(), NameFault> {
         let clean = path::clean(&entry.name);
-        if !self.paths.insert(key(rootless(&clean))) {
+        let own = key(rootless(&clean));
+        if !self.paths.insert(own) {
             return Err(NameFault::Duplicate);
         }
         if clean == b".." || clean.starts_with(b"../") {
@@ -78,21 +79,21 @@ impl Names {
             let made = matches!(entry.kind, Kind::Regular | Kind::HardLink | Kind::Symlink);
             return if made { Err(NameFault::Root) } else { Ok(()) };
         }
-        self.place(entry.kind, rootless(&clean))?;
+        self.place(entry.kind, rootless(&clean), own)?;
         let base = clean.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         if entry.size > 0 && base.starts_with(b".wh.") {
             return Err(NameFault::WhiteoutWithContent);
         }
         match entry.kind {
             Kind::Regular if entry.name.ends_with(b"/") && entry.size > 0 => return Err(NameFault::SlashedFile),
-            Kind::Regular | Kind::Symlink => self.can_be_linked(&clean),
+            Kind::Regular | Kind::Symlink => self.can_be_linked(own),
             Kind::HardLink => {
                 let target = key(rootless(&path::clean(&entry.link_name)));
                 if !self.linkable.contains(&target) {
                     self.dangling.insert(target, entry.name.clone());
                 }
                 // Readers make hard links in order and after all files, so a link to this one must come later.
-                self.linkable.insert(key(rootless(&clean)));
+                self.linkable.insert(own);
             }
             _ => {}
         }
@@ -105,9 +106,8 @@ impl Names {
     }
 
     /// Takes in where an entry is among folders. Symbolic links can lead to a folder, so they are neither.
-    fn place(&mut self, kind: Kind, path: &[u8]) -> Result<(), NameFault> {
+    fn place(&mut self, kind: Kind, path: &[u8], own: Key) -> Result<(), NameFault> {
         if matches!(kind, Kind::Regular | Kind::HardLink) {
-            let own = key(path);
             if self.folders.contains(&own) {
                 return Err(NameFault::FileAndFolder);
             }
@@ -126,17 +126,17 @@ impl Names {
         Ok(())
     }
 
-    fn can_be_linked(&mut self, clean: &[u8]) {
-        let key = key(rootless(clean));
+    fn can_be_linked(&mut self, key: Key) {
         self.linkable.insert(key);
         self.dangling.remove(&key);
     }
 }
 
 fn too_long(entry: &Entry, clean: &[u8]) -> bool {
-    let path = limits::PATH;
     let target = if entry.kind == Kind::Symlink { entry.link_name.len() } else { 0 };
-    clean.len() >= path || target >= path || clean.split(|&byte| byte == b'/').any(|name| name.len() > 255)
+    clean.len() >= limits::PATH
+        || target >= limits::PATH
+        || clean.split(|&byte| byte == b'/').any(|name| name.len() > 255)
 }
 
 fn rootless(clean: &[u8]) -> &[u8] {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::requests::Form;
+use crate::span::Span;
 
 /// What a pull should save where bytes and time cannot both be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -70,6 +71,13 @@ pub struct Need {
     pub missing: u64,
     /// Spans that they are in.
     pub spans: u64,
+}
+
+impl Need {
+    /// What `missing` spans of a blob of `size` bytes come to.
+    pub fn of(size: u64, missing: &[Span]) -> Self {
+        Self { size, missing: missing.iter().map(|span| span.len()).sum(), spans: missing.len() as u64 }
+    }
 }
 
 /// A usual boundary with the headers of its part, in bytes, for hosts that have not answered several ranges yet.

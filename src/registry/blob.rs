@@ -13,12 +13,13 @@ use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
 use super::host::TOP;
 use super::http::Ask;
-use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request, need};
+use super::ranges::{Blob, Fetch, SpanSink, bytes_per_request};
 use super::reference::Repository;
 use super::token::Scope;
 use crate::digest::Digest;
 use crate::ledger::{Cause, Ledger};
 use crate::limits;
+use crate::plan::cost::Need;
 use crate::plan::requests::{Form, Prediction, shape};
 use crate::span::Span;
 
@@ -137,8 +138,9 @@ impl Client {
         let unknown = if Arc::ptr_eq(&host, &self.http.hosts.of(&url)) { TOP } else { 1 };
         let (line, in_flight) = (host.line(), self.http.options.requests_in_flight);
         let ranges = host.expected_ranges(unknown);
-        let prefer = line.preference(self.http.options.prefer, need(size, missing), ranges, in_flight);
-        let form = Form { max_bytes: bytes_per_request(missing, in_flight), ..line.form(ranges, prefer, in_flight) };
+        let need = Need::of(size, missing);
+        let prefer = line.preference(self.http.options.prefer, need, ranges, in_flight);
+        let form = Form { max_bytes: bytes_per_request(need, in_flight), ..line.form(ranges, prefer, in_flight) };
         Ok(Prediction::of(&shape(missing, form), line.part_bytes()))
     }
 

@@ -240,9 +240,6 @@ pub enum Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if *self == Self::Redirects {
-            return write!(f, "it is one more redirect than the {} that are followed", crate::limits::REDIRECTS);
-        }
         f.write_str(match self {
             Self::ContentRange => "its Content-Range is missing or does not fit the blob",
             Self::Multipart => "its multipart body is malformed",
@@ -250,7 +247,9 @@ impl fmt::Display for Fault {
             Self::Surplus => "its body is longer than it may be",
             Self::Truncated => "its body is cut short",
             Self::Location => "it has no usable Location",
-            Self::Redirects => "it is one redirect too many",
+            Self::Redirects => {
+                return write!(f, "it is one more redirect than the {} that are followed", crate::limits::REDIRECTS);
+            }
             Self::Downgrade => "it would leave encryption",
             Self::Token => "it holds no token",
             Self::MediaType => "it has no media type",

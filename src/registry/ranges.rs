@@ -56,14 +56,6 @@ pub(super) struct Fetch<'a> {
     pub(super) cause: Option<Cause>,
 }
 
-/// How much a transfer is.
-#[derive(Clone, Copy)]
-struct Size {
-    /// Missing bytes that one request asks for.
-    each: u64,
-    need: Need,
-}
-
 /// A request that may go out.
 struct Next {
     request: Request,
@@ -95,14 +87,8 @@ pub(super) struct Outcome {
 }
 
 /// Missing bytes that one of `in_flight` requests should ask for.
-pub(super) fn bytes_per_request(missing: &[Span], in_flight: usize) -> u64 {
-    let total: u64 = missing.iter().map(|span| span.len()).sum();
-    (total / in_flight.max(1) as u64).clamp(LEAST_PER_REQUEST, MOST_PER_REQUEST)
-}
-
-/// What `missing` of a blob of `size` bytes comes to.
-pub(super) fn need(size: u64, missing: &[Span]) -> Need {
-    Need { size, missing: missing.iter().map(|span| span.len()).sum(), spans: missing.len() as u64 }
+pub(super) fn bytes_per_request(need: Need, in_flight: usize) -> u64 {
+    (need.missing / in_flight.max(1) as u64).clamp(LEAST_PER_REQUEST, MOST_PER_REQUEST)
 }
 
 impl<'a> Fetch<'a> {
@@ -128,15 +114,14 @@ impl<'a> Fetch<'a> {
             "spans are ascending and disjoint"
         );
         let width = self.client.http.options.requests_in_flight.max(1);
-        let each = if self.cause.is_some() { u64::MAX } else { bytes_per_request(missing, width) };
-        let size = Size { each, need: need(self.blob.size, missing) };
+        let need = Need::of(self.blob.size, missing);
         let mut todo = Todo::new(missing);
         let mut running = FuturesUnordered::new();
         let mut patience = Patience::default();
         loop {
             while running.len() < width {
                 let first = running.is_empty();
-                let Some(next) = self.next(&mut todo, size, patience.is_wary(), first) else { break };
+                let Some(next) = self.next(&mut todo, need, patience.is_wary(), first) else { break };
                 running.push(self.one(next, patience.pause(self.client)));
             }
             if running.is_empty() {
@@ -164,10 +149,10 @@ impl<'a> Fetch<'a> {
     }
 
     /// The next request; `None` when there is nothing to do, or nothing until a trial ends.
-    fn next(&self, todo: &mut Todo, size: Size, wary: bool, first: bool) -> Option<Next> {
-        let Size { each, need } = size;
+    fn next(&self, todo: &mut Todo, need: Need, wary: bool, first: bool) -> Option<Next> {
         let (host, options) = (self.host(), &self.client.http.options);
         let (line, in_flight) = (host.line(), options.requests_in_flight);
+        let each = if self.cause.is_some() { u64::MAX } else { bytes_per_request(need, in_flight) };
         let form = |ranges| {
             let prefer = line.preference(options.prefer, need, ranges, in_flight);
             Form { max_bytes: each, ..line.form(ranges, prefer, in_flight) }
