@@ -1,5 +1,7 @@
 """A registry that takes whatever is pushed and keeps nothing, for measuring pushes without the disk that they would fill."""
-import hashlib, http.server, json, os, threading
+import http.server, os, threading
+
+from layout import layout_of
 
 
 class Upload(http.server.BaseHTTPRequestHandler):
@@ -63,26 +65,8 @@ def start():
 
 def layout_of_zeros(folder, size):
     """A layout with one layer of `size` zeros, in a file of holes: it fills no disk."""
-    blobs = os.path.join(folder, "blobs", "sha256")
-    os.makedirs(blobs)
-    digest, zeros = hashlib.sha256(), bytes(1 << 20)
-    for _ in range(size >> 20):
-        digest.update(zeros)
-    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": "sha256:" + digest.hexdigest(), "size": size >> 20 << 20}
-    with open(os.path.join(blobs, digest.hexdigest()), "wb") as file:
-        file.truncate(layer["size"])
-
-    def document(kind, value):
-        text = json.dumps(value).encode()
-        name = hashlib.sha256(text).hexdigest()
-        open(os.path.join(blobs, name), "wb").write(text)
-        return {"mediaType": kind, "digest": "sha256:" + name, "size": len(text)}
-
-    config = document("application/vnd.oci.image.config.v1+json", {
-        "architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}})
-    kind = "application/vnd.oci.image.manifest.v1+json"
-    manifest = document(kind, {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [layer]})
-    manifest["annotations"] = {"org.opencontainers.image.ref.name": "zeros"}
-    json.dump({"schemaVersion": 2, "manifests": [manifest]}, open(os.path.join(folder, "index.json"), "w"))
-    json.dump({"imageLayoutVersion": "1.0.0"}, open(os.path.join(folder, "oci-layout"), "w"))
-    return "oci:%s:zeros" % folder
+    os.makedirs(folder)
+    tar = os.path.join(folder, "zeros.tar")
+    with open(tar, "wb") as file:
+        file.truncate(size)
+    return layout_of(tar, os.path.join(folder, "layout"), "zeros")

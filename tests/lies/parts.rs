@@ -108,12 +108,14 @@ impl Parts {
         self.raw_toc = Some(text.replacen(from, to, 1).into_bytes());
     }
 
-    /// The lines of the tar-split, changed one by one.
-    pub fn lines(&mut self, change: impl Fn(usize, &mut Value)) {
-        let mut out = Vec::new();
+    /// Puts a field in place of another's value in the `nth` line of the tar-split, from 0.
+    pub fn line(&mut self, nth: usize, field: &str, value: impl Into<Value>) {
+        let (mut out, value) = (Vec::new(), value.into());
         for (at, line) in self.tar_split.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
             let mut line: Value = serde_json::from_slice(line).unwrap();
-            change(at, &mut line);
+            if at == nth {
+                line[field] = value.clone();
+            }
             out.extend(line.to_string().bytes().chain([b'\n']));
         }
         self.tar_split = out;

@@ -250,72 +250,12 @@ const FRAMES: &[Lie] = &[
     ("tar-split cut", |p| p.tar_split.truncate(p.tar_split.len() / 2), "line "),
     ("tar-split twice", |p| p.tar_split.extend(p.tar_split.clone()), "the tar-split holds"),
     ("tar-split of junk", |p| p.tar_split = vec![0xff; 100], "line 1 of the tar-split does not parse"),
-    (
-        "a line for another file",
-        |p| {
-            p.lines(|at, line| {
-                if at == 1 {
-                    line["name"] = json!("ghost")
-                }
-            })
-        },
-        "\"a\": the tar-split's file line",
-    ),
-    (
-        "a line for another size",
-        |p| {
-            p.lines(|at, line| {
-                if at == 1 {
-                    line["size"] = json!(701)
-                }
-            })
-        },
-        "\"a\": the tar-split's file line",
-    ),
-    (
-        "a checksum too short",
-        |p| {
-            p.lines(|at, line| {
-                if at == 1 {
-                    line["payload"] = json!("AAAA")
-                }
-            })
-        },
-        "line 2 of the tar-split is malformed",
-    ),
-    (
-        "an unknown line",
-        |p| {
-            p.lines(|at, line| {
-                if at == 1 {
-                    line["type"] = json!(9)
-                }
-            })
-        },
-        "line 2 of the tar-split is malformed",
-    ),
-    (
-        "a negative size in a line",
-        |p| {
-            p.lines(|at, line| {
-                if at == 1 {
-                    line["size"] = json!(-1)
-                }
-            })
-        },
-        "line 2 of the tar-split is malformed",
-    ),
-    (
-        "headers that are damaged",
-        |p| {
-            p.lines(|at, line| {
-                if at == 2 {
-                    line["payload"] = json!("AAAA")
-                }
-            })
-        },
-        "the tar-split",
-    ),
+    ("a line for another file", |p| p.line(1, "name", "ghost"), "\"a\": the tar-split's file line"),
+    ("a line for another size", |p| p.line(1, "size", 701), "\"a\": the tar-split's file line"),
+    ("a checksum too short", |p| p.line(1, "payload", "AAAA"), "line 2 of the tar-split is malformed"),
+    ("an unknown line", |p| p.line(1, "type", 9), "line 2 of the tar-split is malformed"),
+    ("a negative size in a line", |p| p.line(1, "size", -1), "line 2 of the tar-split is malformed"),
+    ("headers that are damaged", |p| p.line(2, "payload", "AAAA"), "the tar-split"),
     (
         "a file behind the end",
         |p| {
