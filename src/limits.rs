@@ -76,6 +76,13 @@ limits! {
     /// A path that is unpacked, with its end; the system's `PATH_MAX`.
     Bytes PATH: usize = 4096;
 
+    // Disks.
+
+    /// The content of all files of an image that is unpacked, holes not counted, unless more is allowed by [`UNPACKED_RATIO`] or by hand.
+    Bytes UNPACKED: u64 = 4 << 30;
+    /// The same, in bytes for each byte of the image's blobs. Text of logs comes to 50.
+    Count UNPACKED_RATIO: u64 = 100;
+
     // Answers of registries.
 
     /// Redirects followed for one request.

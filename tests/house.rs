@@ -81,16 +81,32 @@ fn imports_point_down() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// No code here is `unsafe`, tests and fuzz targets included: `forbid` is a lint that nothing below it can lift. What needs it is in
-/// crates that are there for it.
+/// Code that is `unsafe`: one call, for what it spares (`spec-notes/measurements.md`), with its proof beside it. Everywhere else, tests and
+/// fuzz targets included, a lint denies it; what needs it is in crates that are there for it.
+const UNSAFE: &str = "src/digest/lanes/x86.rs";
+
 #[test]
-fn unsafe_is_forbidden() {
-    for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+fn unsafe_code_has_one_place() {
+    for (manifest, level) in [("Cargo.toml", "deny"), ("tests/fuzz/Cargo.toml", "forbid")] {
         let text = fs::read_to_string(manifest).unwrap();
         let (_, lints) = text.split_once("\n[lints.rust]\n").unwrap_or_else(|| panic!("{manifest} has no lints"));
         let lints = lints.split("\n[").next().unwrap();
-        assert!(lints.lines().any(|line| line == "unsafe_code = \"forbid\""), "{manifest} lets code be unsafe");
+        let lint = format!("unsafe_code = \"{level}\"");
+        assert!(lints.lines().any(|line| line == lint), "{manifest} lets code be unsafe");
     }
+    let mut all = Vec::new();
+    files(Path::new("src"), &mut all);
+    files(Path::new("tests"), &mut all);
+    let lifted = |file: &PathBuf| {
+        let lifts = ["expect", "allow", "warn"].map(|level| format!("{level}(unsafe_code"));
+        let text = fs::read_to_string(file).unwrap();
+        lifts.iter().map(|lift| text.matches(&**lift).count()).sum::<usize>()
+    };
+    let places: Vec<_> = all.iter().map(|file| (file.display().to_string(), lifted(file))).collect();
+    let places: Vec<_> = places.iter().filter(|(_, lifted)| *lifted > 0).map(|(file, n)| (&**file, *n)).collect();
+    assert_eq!(places, [(UNSAFE, 1)]);
+    let text = fs::read_to_string(UNSAFE).unwrap();
+    assert_eq!((text.matches("unsafe {").count(), text.matches("// SAFETY:").count()), (1, 1), "each has its proof");
 }
 
 /// Files stay rooms with one job; a longer one wants to be several.

@@ -303,6 +303,9 @@ pub struct UnpackArgs {
     /// Make all files yours, note other owners in the attribute user.rootlesscontainers, put empty files in the place of device nodes
     #[arg(long)]
     pub rootless: bool,
+    /// The most that its files may take, such as 20GB, holes not counted [default: 4GiB, or 100 times the image's blobs if that is more]
+    #[arg(long, value_name = "SIZE", value_parser = super::quantity::size)]
+    pub max_size: Option<u64>,
     /// Do not wait until everything is on disk
     #[arg(long)]
     pub no_sync: bool,

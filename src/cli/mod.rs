@@ -20,6 +20,7 @@ mod login;
 mod progress;
 mod pull;
 mod push;
+mod quantity;
 mod secret;
 mod serve;
 mod store;

@@ -20,6 +20,7 @@ pub async fn run(args: UnpackArgs) -> anyhow::Result<ExitCode> {
     let options = Options {
         platform: args.platform.clone().unwrap_or_else(PlatformFilter::host),
         ownership: if args.rootless { Ownership::Caller } else { Ownership::Image },
+        room: args.max_size,
         sync: !args.no_sync,
     };
     let client = super::client(&args.registry)?;

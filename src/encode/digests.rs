@@ -1,4 +1,5 @@
-//! Digests that have to be taken in order: of the whole tar, and of files that are cut into several chunks.
+//! Digests that have to be taken in order: of the whole tar, and of files that are cut into several chunks. A file's bytes are also the
+//! tar's, so one thread takes both digests side by side.
 
 use std::thread::Scope;
 
@@ -7,42 +8,8 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::digest::{Digest, Hasher};
 
-/// Pieces that wait for a digest, at most.
+/// Parts that wait for their digests, at most.
 const QUEUE: usize = 16;
-
-/// Takes the tar in and gives its digest at the end.
-pub struct TarDigest {
-    queue: Sender<Option<Bytes>>,
-    result: Receiver<Digest>,
-}
-
-impl TarDigest {
-    /// Takes in the next bytes.
-    pub fn push(&self, bytes: Bytes) {
-        // The thread lives as long as this sender does.
-        let _ = self.queue.send(Some(bytes));
-    }
-
-    /// The digest of all.
-    pub fn finish(self) -> Digest {
-        let _ = self.queue.send(None);
-        self.result.recv().expect("the digest's thread answers the end")
-    }
-}
-
-/// Starts the thread that digests the tar.
-pub fn tar<'scope>(scope: &'scope Scope<'scope, '_>) -> TarDigest {
-    let (queue, pieces) = crossbeam_channel::bounded::<Option<Bytes>>(QUEUE);
-    let (done, result) = crossbeam_channel::bounded(1);
-    scope.spawn(move || {
-        let mut hasher = Hasher::new();
-        while let Ok(Some(bytes)) = pieces.recv() {
-            hasher.update(&bytes);
-        }
-        let _ = done.send(hasher.finish());
-    });
-    TarDigest { queue, result }
-}
 
 /// Digest and checksum of one file's payload.
 #[derive(Clone, Copy, Debug)]
@@ -53,31 +20,76 @@ pub struct FileSums {
     pub crc: u64,
 }
 
-/// What the files' thread is told.
-pub enum FilePart {
-    /// The next bytes of the file.
-    Bytes(Bytes),
+/// What the thread is told, in the order of the tar.
+enum Part {
+    /// The next bytes of the tar.
+    Tar(Bytes),
+    /// The next bytes of the tar and of a file that is cut.
+    Payload(Bytes),
     /// The file ends: its sums go there.
-    End(Sender<FileSums>),
+    PayloadEnd(Sender<FileSums>),
 }
 
-/// Starts the thread that digests large files, one after the other.
-pub fn files<'scope>(scope: &'scope Scope<'scope, '_>) -> Sender<FilePart> {
-    let (queue, parts) = crossbeam_channel::bounded(QUEUE);
+/// Takes the tar in, and gives its digest at the end.
+pub struct Digests {
+    parts: Sender<Part>,
+    result: Receiver<Digest>,
+}
+
+impl Digests {
+    /// Takes in the next bytes of the tar, which no file has or one that stays whole.
+    pub fn tar(&self, bytes: Bytes) {
+        self.tell(Part::Tar(bytes));
+    }
+
+    /// Takes in the next bytes of the tar, which are the next of a file that is cut, too.
+    pub fn payload(&self, bytes: Bytes) {
+        self.tell(Part::Payload(bytes));
+    }
+
+    /// Ends the file; its sums will come from there.
+    pub fn payload_end(&self) -> Receiver<FileSums> {
+        let (done, sums) = crossbeam_channel::bounded(1);
+        self.tell(Part::PayloadEnd(done));
+        sums
+    }
+
+    fn tell(&self, part: Part) {
+        // The thread lives as long as this sender does.
+        let _ = self.parts.send(part);
+    }
+
+    /// The digest of all.
+    pub fn finish(self) -> Digest {
+        drop(self.parts);
+        self.result.recv().expect("the digests' thread answers the end")
+    }
+}
+
+/// Starts the thread.
+pub fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> Digests {
+    let (parts, queue) = crossbeam_channel::bounded(QUEUE);
+    let (done, result) = crossbeam_channel::bounded(1);
     scope.spawn(move || {
-        let mut hasher = Hasher::new();
-        let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64GoIso);
-        for part in parts {
-            match part {
-                FilePart::Bytes(bytes) => {
-                    hasher.update(&bytes);
-                    crc.update(&bytes);
-                }
-                FilePart::End(done) => {
-                    let _ = done.send(FileSums { digest: hasher.finish_reset(), crc: crc.finalize_reset() });
-                }
+        let _ = done.send(run(&queue));
+    });
+    Digests { parts, result }
+}
+
+fn run(parts: &Receiver<Part>) -> Digest {
+    let (mut tar, mut file) = (Hasher::new(), Hasher::new());
+    let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64GoIso);
+    for part in parts {
+        match part {
+            Part::Tar(bytes) => tar.update(&bytes),
+            Part::Payload(bytes) => {
+                tar.update_both(&bytes, &mut file, &bytes);
+                crc.update(&bytes);
+            }
+            Part::PayloadEnd(done) => {
+                let _ = done.send(FileSums { digest: file.finish_reset(), crc: crc.finalize_reset() });
             }
         }
-    });
-    queue
+    }
+    tar.finish()
 }

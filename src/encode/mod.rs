@@ -191,21 +191,20 @@ impl Pool {
         let written = AtomicU64::new(0);
         thread::scope(|scope| {
             let (steps, step_queue) = crossbeam_channel::bounded(1024);
-            let tar_digest = digests::tar(scope);
-            let file_digests = digests::files(scope);
+            let digests = digests::start(scope);
             let writer = {
                 let (account, written) = (account.clone(), &written);
                 let run = move || writer::run(&step_queue, out, &account, settings, written);
                 thread::Builder::new().name("write".into()).spawn_scoped(scope, run).expect("threads can be made")
             };
-            let producer = producer::Producer::new(settings, self.jobs(), steps, account, file_digests);
-            let read = producer.run(source, &tar_digest, &written, progress);
+            let producer = producer::Producer::new(settings, self.jobs(), steps, account, &digests);
+            let read = producer.run(source, &written, progress);
             let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             // When the writer failed the producer stopped for it; its error is the one that says why.
             let written = written?;
             let tar_size = read?;
             let (digest, size, form) = (written.digest, written.size, written.form);
-            Ok(Encoded { digest, size, diff_id: tar_digest.finish(), tar_size, form })
+            Ok(Encoded { digest, size, diff_id: digests.finish(), tar_size, form })
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::tar::scan::{Event, Scanner};
 use crate::zstd::codec::Tables;
 
 use super::budget::{Account, Permit};
-use super::digests::{FilePart, FileSums, TarDigest};
+use super::digests::{Digests, FileSums};
 use super::names::Names;
 use super::workers::{Frame, Job, Wanted};
 use super::{EncodeError, Progress, Settings, Unfaithful};
@@ -76,13 +76,15 @@ pub enum Step {
 struct Stopped;
 
 /// See the module.
-pub struct Producer {
+pub struct Producer<'a> {
     level: i32,
     tables: Tables,
     jobs: Sender<Job>,
     steps: Sender<Step>,
     account: Account,
-    file_digests: Sender<FilePart>,
+    digests: &'a Digests,
+    /// Up to here the bytes at hand were told to the digests.
+    told: usize,
     cutter: Cutter,
     headers: Vec<u8>,
     names: Names,
@@ -94,24 +96,24 @@ enum Flow {
     Pass,
 }
 
-impl Producer {
+impl<'a> Producer<'a> {
     /// A producer that feeds the given queues.
     pub fn new(
         settings: &Settings,
         jobs: Sender<Job>,
         steps: Sender<Step>,
         account: Account,
-        file_digests: Sender<FilePart>,
+        digests: &'a Digests,
     ) -> Self {
         let (level, tables, cutter) = (settings.level, settings.tables, Cutter::new(settings.cut));
-        Self { level, tables, jobs, steps, account, file_digests, cutter, headers: Vec::new(), names: Names::default() }
+        let (headers, names) = (Vec::new(), Names::default());
+        Self { level, tables, jobs, steps, account, digests, told: 0, cutter, headers, names }
     }
 
     /// Runs to the end of the tar; returns its size. Ends early, without error, when the writer has stopped.
     pub fn run(
         mut self,
         mut source: impl Read,
-        tar_digest: &TarDigest,
         written: &AtomicU64,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<u64, EncodeError> {
@@ -123,9 +125,10 @@ impl Producer {
             let bytes = pieces.read(&mut source).map_err(|source| EncodeError::Read { offset: size, source })?;
             let end = bytes.is_empty();
             size += bytes.len() as u64;
-            tar_digest.push(bytes.clone());
             progress(Progress { read: size, written: written.load(Ordering::Relaxed) });
+            self.told = 0;
             let went = if end { self.finish(flow).map(|()| Flow::Pass) } else { self.take(flow, &bytes) };
+            self.tell_until(bytes.len(), &bytes);
             match went {
                 Ok(next) if !end => flow = next,
                 _ => return Ok(size),
@@ -143,7 +146,8 @@ impl Producer {
             match scanner.next(&mut input) {
                 Ok(None) => return Ok(Flow::Scan(scanner)),
                 Ok(Some(event)) => {
-                    if let Some(why) = self.event(event, bytes, scanner.offset())? {
+                    let end = bytes.len() - input.len();
+                    if let Some(why) = self.event(event, bytes, end, scanner.offset())? {
                         break why;
                     }
                 }
@@ -173,8 +177,14 @@ impl Producer {
         self.flush_headers()
     }
 
-    /// Handles one event; says why there can be no table of contents, if so.
-    fn event(&mut self, event: Event<'_>, bytes: &Bytes, offset: u64) -> Result<Option<Unfaithful>, Stopped> {
+    /// Handles one event, which ends at `end` of `bytes` and at `offset` of the tar; says why there can be no table of contents, if so.
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        bytes: &Bytes,
+        end: usize,
+        offset: u64,
+    ) -> Result<Option<Unfaithful>, Stopped> {
         match event {
             Event::Entry { entry, segment, .. } => {
                 self.raw(&segment)?;
@@ -192,7 +202,7 @@ impl Producer {
                 }
                 self.step(Step::Entry { entry: Box::new(said), segment })?;
             }
-            Event::Payload(payload) => self.payload(payload, bytes)?,
+            Event::Payload(payload) => self.payload(bytes, end - payload.len(), end)?,
             Event::PayloadEnd => self.payload_end()?,
             Event::Trailer(rest) => {
                 self.raw(&rest)?;
@@ -202,10 +212,12 @@ impl Producer {
         Ok(None)
     }
 
-    fn payload(&mut self, payload: &[u8], bytes: &Bytes) -> Result<(), Stopped> {
-        let payload = bytes.slice_ref(payload);
+    fn payload(&mut self, bytes: &Bytes, start: usize, end: usize) -> Result<(), Stopped> {
+        let payload = bytes.slice(start..end);
         if !self.cutter.is_whole() {
-            self.file_digests.send(FilePart::Bytes(payload.clone())).map_err(|_| Stopped)?;
+            self.tell_until(start, bytes);
+            self.digests.payload(payload.clone());
+            self.told = end;
         }
         let mut pieces = Vec::new();
         self.cutter.push(payload, |piece| pieces.push(piece));
@@ -218,14 +230,16 @@ impl Producer {
         self.cutter.end(|piece| pieces.push(piece));
         let wanted = if whole { Wanted::DigestAndCrc } else { Wanted::Digest };
         pieces.into_iter().try_for_each(|piece| self.chunk(piece, wanted))?;
-        let sums = if whole {
-            None
-        } else {
-            let (done, sums) = crossbeam_channel::bounded(1);
-            self.file_digests.send(FilePart::End(done)).map_err(|_| Stopped)?;
-            Some(sums)
-        };
+        let sums = if whole { None } else { Some(self.digests.payload_end()) };
         self.step(Step::PayloadEnd { sums })
+    }
+
+    /// Tells the digests of the bytes at hand up to `end`, as far as they were not told yet.
+    fn tell_until(&mut self, end: usize, bytes: &Bytes) {
+        if self.told < end {
+            self.digests.tar(bytes.slice(self.told..end));
+            self.told = end;
+        }
     }
 
     /// Gives up the table of contents. What the scanner and the cutter still hold goes on as plain bytes.

@@ -86,6 +86,16 @@ pub struct Job {
     pub done: Sender<Frame>,
 }
 
+impl Job {
+    /// The bytes whose digest is wanted.
+    fn to_digest(&self) -> Option<&[u8]> {
+        match &self.piece {
+            Piece::Data(data) if self.wanted != Wanted::Bytes => Some(data),
+            _ => None,
+        }
+    }
+}
+
 /// A frame that was made.
 #[derive(Debug)]
 pub struct Frame {
@@ -101,17 +111,30 @@ pub struct Frame {
 fn run(queue: &Receiver<Job>) {
     let mut compressor = FrameCompressor::new();
     for job in queue {
-        // Where the writer has failed nobody listens: then its layer's jobs are worked off for nothing, and the next layer's begin.
-        let _ = job.done.send(make(&mut compressor, &job));
+        // Two digests side by side take little longer than one.
+        let other = job.to_digest().and_then(|_| queue.try_recv().ok());
+        let digests = digests(&job, other.as_ref());
+        for (job, digest) in [Some(job), other].into_iter().flatten().zip(digests) {
+            // Where the writer has failed nobody listens: then its layer's jobs are worked off for nothing, and the next layer's begin.
+            let _ = job.done.send(make(&mut compressor, &job, digest));
+        }
     }
 }
 
-fn make(compressor: &mut FrameCompressor, job: &Job) -> Frame {
+/// The digests of what two jobs compress, where they are wanted.
+fn digests(job: &Job, other: Option<&Job>) -> [Option<Digest>; 2] {
+    match (job.to_digest(), other.and_then(Job::to_digest)) {
+        (Some(data), Some(other)) => Digest::of_both(data, other).map(Some),
+        (data, other) => [data, other].map(|data| data.map(Digest::of)),
+    }
+}
+
+fn make(compressor: &mut FrameCompressor, job: &Job, digest: Option<Digest>) -> Frame {
     let Job { piece, level, tables, wanted, .. } = job;
     match piece {
         Piece::Data(data) => Frame {
             bytes: compressor.compress(data, *level, *tables),
-            digest: (*wanted != Wanted::Bytes).then(|| Digest::of(data)),
+            digest,
             crc: if *wanted == Wanted::DigestAndCrc { crc(data) } else { 0 },
         },
         Piece::Zeros(len) => {

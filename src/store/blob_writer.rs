@@ -7,6 +7,9 @@ use crate::digest::{Digest, Hasher};
 use super::files::{OpenFile, Scratch, doing};
 use super::{Layout, StoreError};
 
+/// What is shorter is gathered before it is written; what is longer goes out as it is, without a copy.
+const BUFFER: usize = 64 << 10;
+
 /// A blob being written to a temporary file by somebody who digests it. Dropped without [`BlobFile::commit`], it leaves nothing.
 #[derive(Debug)]
 pub struct BlobFile {
@@ -17,7 +20,7 @@ pub struct BlobFile {
 impl BlobFile {
     pub(super) fn new(layout: &Layout) -> Result<Self, StoreError> {
         let file: tempfile::NamedTempFile<OpenFile> = layout.files().scratch(&layout.scratch()?)?;
-        Ok(Self { file: io::BufWriter::with_capacity(1 << 20, file), layout: layout.clone() })
+        Ok(Self { file: io::BufWriter::with_capacity(BUFFER, file), layout: layout.clone() })
     }
 
     /// Puts the blob on disk and then under its digest, which must be that of all that was written.

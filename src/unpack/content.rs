@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use crate::tar::sparse::{Expander, Sparse};
 
 use super::error::EntryFailure;
+use super::room::Room;
 
 /// Zeros are looked for in pieces of this size, in bytes: a block of most file systems, below which a hole saves nothing.
 const BLOCK: usize = 4 << 10;
@@ -32,15 +33,15 @@ impl Content {
     /// Takes the next bytes of the payload.
     ///
     /// # Errors
-    /// [`EntryFailure`] when they cannot be written, or the map of a sparse file is wrong.
-    pub fn take(&mut self, mut payload: &[u8]) -> Result<(), EntryFailure> {
+    /// [`EntryFailure`] when there is no room for them, they cannot be written, or the map of a sparse file is wrong.
+    pub fn take(&mut self, mut payload: &[u8], room: &mut Room) -> Result<(), EntryFailure> {
         let Some(mut expander) = self.expander.take() else {
             let at = self.at;
             self.at += payload.len() as u64;
-            return self.write(at, payload);
+            return self.write(at, payload, room);
         };
         while let Some((at, piece)) = expander.next(&mut payload)? {
-            self.write(at, piece)?;
+            self.write(at, piece, room)?;
         }
         self.expander = Some(expander);
         Ok(())
@@ -61,12 +62,13 @@ impl Content {
     }
 
     /// Writes what is not zero. The file was empty and no place is written twice, so that what is left out reads as zeros.
-    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), EntryFailure> {
+    fn write(&mut self, at: u64, bytes: &[u8], room: &mut Room) -> Result<(), EntryFailure> {
         let mut from = 0;
         while from < bytes.len() {
             let zeros = run(at, bytes, from, true);
             let data = run(at, bytes, zeros, false);
             if zeros < data {
+                room.take(data - zeros)?;
                 self.file.write_all_at(&bytes[zeros..data], at + zeros as u64).map_err(failed)?;
                 self.written = self.written.max(at + data as u64);
             }
@@ -109,8 +111,9 @@ mod tests {
     fn written(payload: &[u8], at_once: usize) -> (Vec<u8>, u64) {
         let file = tempfile::tempfile().unwrap();
         let mut content = Content::new(file.try_clone().unwrap(), payload.len() as u64, None);
+        let mut room = Room::of(300_000);
         for piece in payload.chunks(at_once) {
-            content.take(piece).unwrap();
+            content.take(piece, &mut room).unwrap();
         }
         let (mut file, size) = content.finish().unwrap();
         assert_eq!(size, payload.len() as u64);

@@ -204,6 +204,12 @@ pub enum EntryFailure {
         "paths cannot be followed safely: {0}; Linux 5.6 or newer is needed, and a sandbox that lets openat2 through"
     )]
     OpenAt2(io::Error),
+    /// More than the image may take.
+    #[error("the files of the image take more than {limit} bytes: allow more with --max-size if you trust it")]
+    Room {
+        /// Bytes of content, holes not counted.
+        limit: u64,
+    },
     /// The system.
     #[error("cannot {doing}")]
     Io {

@@ -14,6 +14,7 @@ use crate::tar::scan::{Event, Scanner};
 use super::error::{EntryFailure, LayerFailure, shown};
 use super::outcome::Outcome;
 use super::place::{self, Arriving};
+use super::room::Room;
 use super::tree::Tree;
 
 /// Bytes of tar that go from thread to thread at once.
@@ -29,6 +30,7 @@ pub fn unpack(
     tree: &mut Tree,
     blob: &Blob,
     diff_id: Digest,
+    room: &mut Room,
     out: &mut Outcome,
     stop: &AtomicBool,
     progress: &dyn Fn(u64),
@@ -37,7 +39,7 @@ pub fn unpack(
     let (queue, pieces) = crossbeam_channel::bounded(WAITING);
     let hashing = thread::spawn(move || digest_of(&pieces));
     let mut memory = Pieces::new(PIECE);
-    let mut reading = Reading { tree, out, scanner: Some(Scanner::lenient()), arriving: None, read: 0 };
+    let mut reading = Reading { tree, room, out, scanner: Some(Scanner::lenient()), arriving: None, read: 0 };
     loop {
         if stop.load(Ordering::Relaxed) {
             return Err(LayerFailure::Stopped);
@@ -68,6 +70,7 @@ fn digest_of(pieces: &Receiver<Bytes>) -> Digest {
 /// A tar that is being read.
 struct Reading<'a> {
     tree: &'a mut Tree,
+    room: &'a mut Room,
     out: &'a mut Outcome,
     /// Nothing behind the end of the archive.
     scanner: Option<Scanner>,
@@ -91,7 +94,7 @@ impl Reading<'_> {
                 }
                 Event::Payload(payload) => {
                     if let Some(arriving) = &mut self.arriving {
-                        arriving.take(payload).map_err(|failure| in_entry(arriving.name(), failure))?;
+                        arriving.take(payload, self.room).map_err(|failure| in_entry(arriving.name(), failure))?;
                     }
                 }
                 Event::PayloadEnd => self.end()?,

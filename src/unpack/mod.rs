@@ -12,6 +12,7 @@ pub mod name;
 mod outcome;
 mod place;
 mod remove;
+mod room;
 mod run;
 mod staging;
 mod tree;

@@ -13,6 +13,7 @@ use super::error::{EntryFailure, doing, shown};
 use super::metadata::{Attributes, Others, Ownership};
 use super::name::{Inside, Meaning};
 use super::outcome::Outcome;
+use super::room::Room;
 use super::tree::{self, Tree};
 
 /// A regular file whose content is on its way.
@@ -74,8 +75,8 @@ impl Arriving {
     ///
     /// # Errors
     /// [`EntryFailure`].
-    pub fn take(&mut self, payload: &[u8]) -> Result<(), EntryFailure> {
-        self.content.take(payload)
+    pub fn take(&mut self, payload: &[u8], room: &mut Room) -> Result<(), EntryFailure> {
+        self.content.take(payload, room)
     }
 }
 

@@ -18,6 +18,7 @@ use super::error::{StagingError, UnpackError};
 use super::layer;
 use super::metadata::Ownership;
 use super::outcome::Outcome;
+use super::room::Room;
 use super::staging::Staging;
 use super::tree::Tree;
 
@@ -28,6 +29,9 @@ pub struct Options {
     pub platform: PlatformFilter,
     /// Whose the files are.
     pub ownership: Ownership,
+    /// Bytes that the content of all files may take, holes not counted; without a number [`limits::UNPACKED`], or
+    /// [`limits::UNPACKED_RATIO`] times the image's blobs where that is more.
+    pub room: Option<u64>,
     /// Whether everything is on disk before the destination is there. Without it a power cut can leave files that lack their content.
     pub sync: bool,
 }
@@ -72,11 +76,13 @@ pub async fn unpack(source: &Source, dir: &Path, options: &Options, report: Repo
     }
     let (worker, guard) = stoppable();
     let (ownership, sync) = (options.ownership, options.sync);
+    let blobs = work.iter().map(|(layer, _)| layer.descriptor.size).fold(0, u64::saturating_add);
+    let room = options.room.map_or_else(|| Room::for_blobs(blobs), Room::of);
     let unpacked = tokio::task::spawn_blocking(move || {
         // Both move here, the worker first: its other end is told when the folder has been removed, and not before.
         let worker = worker;
         let staging = staging;
-        let outcome = all(&staging, work, ownership, &worker.stop, &report)?;
+        let outcome = all(&staging, work, ownership, room, &worker.stop, &report)?;
         report(Event::Syncing);
         staging.publish(sync)?;
         Ok(outcome)
@@ -139,6 +145,7 @@ fn all(
     staging: &Staging,
     layers: Vec<(Layer, Blob)>,
     ownership: Ownership,
+    mut room: Room,
     stop: &AtomicBool,
     report: &Report,
 ) -> Result<Outcome, UnpackError> {
@@ -153,7 +160,7 @@ fn all(
             tree.next_layer();
         }
         let progress = |read| report(Event::Progress(read));
-        let unpacked = layer::unpack(&mut tree, &blob, layer.diff_id, &mut outcome, stop, &progress);
+        let unpacked = layer::unpack(&mut tree, &blob, layer.diff_id, &mut room, &mut outcome, stop, &progress);
         unpacked.map_err(|source| UnpackError::Layer { number: at + 1, of, digest, source })?;
     }
     tree.finish().map_err(|failure| staging.failed(failure))?;

@@ -47,6 +47,8 @@ const TESTS: &[(&str, Met)] = &[
     ("TAR_HEADERS", Here(layers::tar_headers)),
     ("ARCHIVE_NAMES", In("src/archive/members.rs")),
     ("PATH", In("src/unpack/name.rs")),
+    ("UNPACKED", In("src/unpack/room.rs")),
+    ("UNPACKED_RATIO", In("src/unpack/room.rs")),
     ("REDIRECTS", Here(answers::redirects)),
     ("ATTEMPTS", Here(answers::attempts)),
     ("PAUSE", In("src/registry/http.rs")),

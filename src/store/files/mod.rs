@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "io shell")]
 
 mod copy;
+mod early_sync;
 mod lock;
 mod open_file;
 mod read;

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::early_sync::EarlySync;
 use super::{Change, Files, copy};
 
 /// A file that is open for changes.
@@ -17,6 +18,7 @@ pub struct OpenFile {
     files: Files,
     /// Where [`Write`] goes on.
     at: u64,
+    early: EarlySync,
 }
 
 impl OpenFile {
@@ -26,14 +28,18 @@ impl OpenFile {
         let file = File::options().create_new(true).read(true).write(true).open(path)?;
         // Every reader that the folders let in may read, whatever the umask of the process that wrote.
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
-        Ok(Self { file, path: path.into(), files: files.clone(), at: 0 })
+        Ok(Self::new(file, path, files))
+    }
+
+    fn new(file: File, path: &Path, files: &Files) -> Self {
+        Self { file, path: path.into(), files: files.clone(), at: 0, early: EarlySync::default() }
     }
 
     /// Opens a file, making an empty one where there is none; tells whether it did.
     pub fn open_or_create(files: &Files, path: &Path) -> io::Result<(Self, bool)> {
         loop {
             match File::options().read(true).write(true).open(path) {
-                Ok(file) => return Ok((Self { file, path: path.into(), files: files.clone(), at: 0 }, false)),
+                Ok(file) => return Ok((Self::new(file, path, files), false)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -75,13 +81,17 @@ impl OpenFile {
     /// Writes at an offset.
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.files.tell(&Change::Write { path: &self.path, offset, bytes })?;
-        self.file.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        self.early.wrote(&self.file, bytes.len() as u64);
+        Ok(())
     }
 
     /// Copies from another file, sharing blocks with it where the file system can.
     pub fn copy_from(&self, from: &File, from_offset: u64, offset: u64, len: u64) -> io::Result<()> {
         self.files.tell(&Change::Copy { path: &self.path, offset, from, from_offset, len })?;
-        copy::copy(from, from_offset, &self.file, offset, len)
+        copy::copy(from, from_offset, &self.file, offset, len)?;
+        self.early.wrote(&self.file, len);
+        Ok(())
     }
 
     /// Gives it another length.
@@ -93,6 +103,7 @@ impl OpenFile {
     /// Puts its bytes on disk.
     pub fn sync(&self) -> io::Result<()> {
         self.files.tell(&Change::Sync(&self.path))?;
+        self.early.finish()?;
         self.file.sync_all()
     }
 }

@@ -1,11 +1,14 @@
 //! SHA-256 digests, the only names that blobs, frames and chunks have here.
 
+mod hasher;
+mod lanes;
+
 use std::fmt;
-use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::Digest as _;
+
+pub use hasher::Hasher;
 
 /// A SHA-256 digest, written `sha256:<64 lower-case hex digits>` as in the OCI image specification.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,7 +28,16 @@ pub enum DigestError {
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(sha2::Sha256::digest(bytes).into())
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    /// The digests of two messages, computed side by side; see [`Hasher::update_both`].
+    pub fn of_both(bytes: &[u8], other: &[u8]) -> [Self; 2] {
+        let (mut one, mut two) = (Hasher::new(), Hasher::new());
+        one.update_both(bytes, &mut two, other);
+        [one.finish(), two.finish()]
     }
 
     /// Wraps 32 bytes that are already a SHA-256.
@@ -126,49 +138,6 @@ impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-/// A running SHA-256; also a [`io::Write`] that never fails.
-#[derive(Clone, Default)]
-pub struct Hasher(sha2::Sha256);
-
-impl Hasher {
-    /// A hasher that has seen nothing.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Takes in `bytes`.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    /// The digest of all that was taken in.
-    pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
-    }
-
-    /// The digest so far; the hasher starts anew.
-    pub fn finish_reset(&mut self) -> Digest {
-        Digest(self.0.finalize_reset().into())
-    }
-}
-
-impl fmt::Debug for Hasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hasher")
-    }
-}
-
-impl io::Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
