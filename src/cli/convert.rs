@@ -29,11 +29,12 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     if let Some(average) = args.chunk_size {
         settings.cut = Policy::with_average(average)?;
     }
+    let threads = args.threads.map_or_else(Pool::processors, usize::from);
     let options = Options {
         work: LayerWork { settings, force: args.force, strict: args.strict },
         platforms: args.platform,
-        threads: args.threads.map_or_else(Pool::processors, usize::from),
-        memory: Pool::MEMORY,
+        threads,
+        memory: Pool::memory(threads),
     };
     let watch: Report = if args.json { Arc::new(json()) } else { Bar::start() };
     let client = super::client(&args.registry)?;

@@ -158,9 +158,9 @@ pub struct Cutter {
     policy: Policy,
     sizes: Sizes,
     whole: bool,
-    /// A payload that stays whole and came in one piece is not copied.
-    at_once: Bytes,
-    buffer: BytesMut,
+    /// Bytes of the payload that have not come yet, so far as is known.
+    to_come: u64,
+    buffer: Buffer,
     /// Up to here the buffer is known to hold no run of zeros.
     searched: usize,
     zeros: u64,
@@ -169,16 +169,16 @@ pub struct Cutter {
 impl Cutter {
     /// A cutter with a policy.
     pub fn new(policy: Policy) -> Self {
-        let (sizes, at_once, buffer) = (policy.sizes(0), Bytes::new(), BytesMut::new());
-        Self { policy, sizes, whole: true, at_once, buffer, searched: 0, zeros: 0 }
+        let (sizes, buffer) = (policy.sizes(0), Buffer::default());
+        Self { policy, sizes, whole: true, to_come: 0, buffer, searched: 0, zeros: 0 }
     }
 
     /// Begins a payload of `size` bytes.
     pub fn begin(&mut self, size: u64) {
         self.sizes = self.policy.sizes(size);
         self.whole = size < self.policy.whole_below.min(self.sizes.max as u64);
-        self.at_once = Bytes::new();
-        self.buffer.clear();
+        self.to_come = size;
+        self.buffer = Buffer::default();
         (self.searched, self.zeros) = (0, 0);
     }
 
@@ -189,18 +189,12 @@ impl Cutter {
 
     /// Takes in a part of the payload and gives out the pieces that are certain.
     pub fn push(&mut self, payload: Bytes, mut out: impl FnMut(Piece)) {
+        // Pieces that leave share the old memory; with room for several chunks little is copied into the new.
+        let room = (payload.len() + 2 * self.sizes.max).min(usize::try_from(self.to_come).unwrap_or(usize::MAX));
+        self.to_come = self.to_come.saturating_sub(payload.len() as u64);
+        self.buffer.add(payload, room);
         if !self.whole {
-            if self.buffer.capacity() - self.buffer.len() < payload.len() {
-                // Pieces that left share the old memory; with room for several chunks little is copied into the new.
-                self.buffer.reserve(payload.len() + 2 * self.sizes.max);
-            }
-            self.buffer.extend_from_slice(&payload);
             self.advance(false, &mut out);
-        } else if self.at_once.is_empty() && self.buffer.is_empty() {
-            self.at_once = payload;
-        } else {
-            self.buffer.extend_from_slice(&std::mem::take(&mut self.at_once));
-            self.buffer.extend_from_slice(&payload);
         }
     }
 
@@ -209,10 +203,9 @@ impl Cutter {
         if !self.whole {
             self.advance(true, &mut out);
         }
-        let rest =
-            if self.at_once.is_empty() { self.buffer.split().freeze() } else { std::mem::take(&mut self.at_once) };
-        if !rest.is_empty() {
-            out(Piece::Data(rest));
+        let rest = self.buffer.len();
+        if rest > 0 {
+            out(Piece::Data(self.buffer.split_to(rest)));
         }
         self.searched = 0;
     }
@@ -244,7 +237,7 @@ impl Cutter {
 
     /// Goes on with a run of zeros; says whether it ended inside the buffer.
     fn take_zeros(&mut self, ended: bool, out: &mut impl FnMut(Piece)) -> bool {
-        let more = leading_zeros(&self.buffer);
+        let more = leading_zeros(self.buffer.bytes());
         let over = more < self.buffer.len();
         self.zeros += more as u64;
         self.skip(more);
@@ -263,7 +256,7 @@ impl Cutter {
     /// The first run of zeros in the buffer that is long enough, or how far there is certainly none.
     fn next_zeros(&self, ended: bool) -> Found {
         let wanted = self.sizes.zeros;
-        let buffer = &self.buffer[..];
+        let buffer = self.buffer.bytes();
         // Every run of `wanted` zeros covers a multiple of `wanted` bytes from here, so one byte in that many is looked at.
         let mut probe = self.searched;
         while probe < buffer.len() {
@@ -290,12 +283,65 @@ impl Cutter {
         let Sizes { min, average, max, .. } = self.sizes;
         let mut left = end;
         while left > 0 && (ends || left >= max) {
-            let (_, length) = FastCDC::new(&self.buffer[..left], min, average, max).cut(0, left);
-            out(Piece::Data(self.buffer.split_to(length).freeze()));
+            let (_, length) = FastCDC::new(&self.buffer.bytes()[..left], min, average, max).cut(0, left);
+            out(Piece::Data(self.buffer.split_to(length)));
             left -= length;
         }
         self.searched = self.searched.saturating_sub(end - left);
         end - left
+    }
+}
+
+/// Payload that has not left yet. What comes into an empty buffer is not copied.
+#[derive(Debug)]
+enum Buffer {
+    Shared(Bytes),
+    Own(BytesMut),
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::Shared(Bytes::new())
+    }
+}
+
+impl Buffer {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Shared(bytes) => bytes,
+            Self::Own(bytes) => bytes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Adds bytes at the end. Should memory be needed for that, it is for `room` more.
+    fn add(&mut self, more: Bytes, room: usize) {
+        if self.len() == 0 {
+            *self = Self::Shared(more);
+            return;
+        }
+        if let Self::Shared(bytes) = self {
+            let mut own = BytesMut::with_capacity(bytes.len() + room.max(more.len()));
+            own.extend_from_slice(bytes);
+            *self = Self::Own(own);
+        }
+        if let Self::Own(bytes) = self {
+            if bytes.capacity() - bytes.len() < more.len() {
+                bytes.reserve(room.max(more.len()));
+            }
+            bytes.extend_from_slice(&more);
+        }
+    }
+
+    /// Takes the first bytes out.
+    fn split_to(&mut self, count: usize) -> Bytes {
+        match self {
+            Self::Shared(bytes) => bytes.split_to(count),
+            Self::Own(bytes) => bytes.split_to(count).freeze(),
+        }
     }
 }
 

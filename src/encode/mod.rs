@@ -159,15 +159,19 @@ pub fn encode(
 }
 
 impl Default for Pool {
-    /// All processors, and 48 MiB.
+    /// All processors, and the [memory](Pool::memory) that they need.
     fn default() -> Self {
-        Self::new(Self::processors(), Self::MEMORY)
+        let threads = Self::processors();
+        Self::new(threads, Self::memory(threads))
     }
 }
 
 impl Pool {
-    /// What waits for compression or for its turn to be written, at most and uncompressed, unless said otherwise: 48 MiB.
-    pub const MEMORY: usize = 48 << 20;
+    /// What may wait for compression or for its turn to be written, in bytes and uncompressed, so that so many threads always have work:
+    /// 32 MiB, and 4 MiB for each thread where that is more. About twice as much is held in all, since large chunks share buffers.
+    pub fn memory(threads: usize) -> usize {
+        (32 << 20).max(threads.saturating_mul(4 << 20))
+    }
 
     /// The processors that this process may use: as many threads compress unless said otherwise.
     pub fn processors() -> usize {

@@ -83,7 +83,7 @@ fn index(number: u64) -> usize {
     usize::try_from(number).expect("a place in memory")
 }
 
-fn of_tar(bencher: Bencher<'_, '_>) -> Bencher<'_, '_> {
+fn of_tar<'a, 'b>(bencher: Bencher<'a, 'b>) -> Bencher<'a, 'b> {
     LazyLock::force(&TAR);
     bencher
 }
@@ -155,7 +155,7 @@ fn compress_frames(bencher: Bencher, (level, kib): (i32, usize)) {
 
 #[divan::bench(args = [3, 6])]
 fn encode_in_one_thread(bencher: Bencher, level: i32) {
-    let (pool, settings) = (Pool::new(1, Pool::MEMORY), Settings::at(level));
+    let (pool, settings) = (Pool::new(1, Pool::memory(1)), Settings::at(level));
     of_tar(bencher)
         .counter(BytesCount::new(TAR.len()))
         .bench_local(|| pool.encode(&TAR[..], io::sink(), &settings, &mut |_| {}).unwrap().size);
@@ -232,7 +232,7 @@ fn read_multipart(bencher: Bencher, kib: usize) {
         let mut parser = Multipart::for_content_type("multipart/byteranges; boundary=b").unwrap().unwrap();
         let mut events = 0;
         for piece in body.chunks(16 << 10) {
-            let told = parser.push(piece, |_| {
+            let told = parser.push(piece, &mut |_| {
                 events += 1;
                 Ok::<_, MultipartError>(())
             });
