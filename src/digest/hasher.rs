@@ -132,13 +132,21 @@ mod tests {
             assert_eq!(hasher.finish(), expected(&bytes), "{len} bytes");
             for other_len in [0, 1, 55, 56, 63, 64, 65, 128, 200, 260] {
                 let other_bytes = message(other_len, 2);
-                let [got, other_got] = Digest::of_both(&bytes, &other_bytes);
-                assert_eq!((got, other_got), (expected(&bytes), expected(&other_bytes)), "{len} and {other_len} bytes");
+                let got = Digest::of_each(&[&bytes, &other_bytes]);
+                assert_eq!(got, [expected(&bytes), expected(&other_bytes)], "{len} and {other_len} bytes");
             }
         }
     }
 
     proptest! {
+        #[test]
+        fn any_number_at_a_time(lens in proptest::collection::vec(0..1000_usize, 0..12)) {
+            let messages: Vec<Vec<u8>> = lens.into_iter().enumerate().map(|(seed, len)| message(len, seed)).collect();
+            let given: Vec<&[u8]> = messages.iter().map(|message| &message[..]).collect();
+            let each: Vec<Digest> = given.iter().map(|message| expected(message)).collect();
+            prop_assert_eq!(Digest::of_each(&given), each);
+        }
+
         #[test]
         fn pieces_make_no_difference(steps in proptest::collection::vec((0..400_usize, 0..400_usize, any::<bool>()), 0..20)) {
             let (mut one, mut other) = (Hasher::new(), Hasher::new());

@@ -33,11 +33,28 @@ impl Digest {
         hasher.finish()
     }
 
-    /// The digests of two messages, computed side by side; see [`Hasher::update_both`].
-    pub fn of_both(bytes: &[u8], other: &[u8]) -> [Self; 2] {
-        let (mut one, mut two) = (Hasher::new(), Hasher::new());
-        one.update_both(bytes, &mut two, other);
-        [one.finish(), two.finish()]
+    /// The digests of several messages, computed two at a time; see [`Hasher::update_both`].
+    pub fn of_each(messages: &[&[u8]]) -> Vec<Self> {
+        let mut digests = vec![Self([0; 32]); messages.len()];
+        let mut waiting = messages.iter().copied().zip(&mut digests).map(|(left, slot)| (Hasher::new(), left, slot));
+        let (mut one, mut other) = (waiting.next(), waiting.next());
+        while let (Some((hasher, left, _)), Some((other_hasher, other_left, _))) = (&mut one, &mut other) {
+            let (now, later) = left.split_at(left.len().min(other_left.len()));
+            let (other_now, other_later) = other_left.split_at(now.len());
+            hasher.update_both(now, other_hasher, other_now);
+            (*left, *other_left) = (later, other_later);
+            for lane in [&mut one, &mut other] {
+                if let Some((hasher, _, slot)) = lane.take_if(|(_, left, _)| left.is_empty()) {
+                    *slot = hasher.finish();
+                    *lane = waiting.next();
+                }
+            }
+        }
+        for (mut hasher, left, slot) in one.into_iter().chain(other) {
+            hasher.update(left);
+            *slot = hasher.finish();
+        }
+        digests
     }
 
     /// Wraps 32 bytes that are already a SHA-256.

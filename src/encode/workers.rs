@@ -111,22 +111,30 @@ pub struct Frame {
 fn run(queue: &Receiver<Job>) {
     let mut compressor = FrameCompressor::new();
     for job in queue {
-        // Two digests side by side take little longer than one.
-        let other = job.to_digest().and_then(|_| queue.try_recv().ok());
-        let digests = digests(&job, other.as_ref());
-        for (job, digest) in [Some(job), other].into_iter().flatten().zip(digests) {
+        let jobs = with_more(job, queue);
+        let mut digests = Digest::of_each(&jobs.iter().filter_map(Job::to_digest).collect::<Vec<_>>()).into_iter();
+        for job in jobs {
+            let digest = job.to_digest().and_then(|_| digests.next());
             // Where the writer has failed nobody listens: then its layer's jobs are worked off for nothing, and the next layer's begin.
             let _ = job.done.send(make(&mut compressor, &job, digest));
         }
     }
 }
 
-/// The digests of what two jobs compress, where they are wanted.
-fn digests(job: &Job, other: Option<&Job>) -> [Option<Digest>; 2] {
-    match (job.to_digest(), other.and_then(Job::to_digest)) {
-        (Some(data), Some(other)) => Digest::of_both(data, other).map(Some),
-        (data, other) => [data, other].map(|data| data.map(Digest::of)),
+/// Bytes whose digests are taken at once: what stays in a processor's caches until it is compressed.
+const AT_ONCE: usize = 128 << 10;
+
+/// A job and some of those that wait, since two digests side by side take little longer than one: at least one more, and several where
+/// they are short.
+fn with_more(job: Job, queue: &Receiver<Job>) -> Vec<Job> {
+    let Some(mut bytes) = job.to_digest().map(<[u8]>::len) else { return vec![job] };
+    let mut jobs = vec![job];
+    while jobs.len() < 2 || bytes < AT_ONCE {
+        let Ok(job) = queue.try_recv() else { break };
+        bytes += job.to_digest().map_or(0, <[u8]>::len);
+        jobs.push(job);
     }
+    jobs
 }
 
 fn make(compressor: &mut FrameCompressor, job: &Job, digest: Option<Digest>) -> Frame {

@@ -3,7 +3,8 @@
 
   run.py [OLD NEW]       two versions of an image as OCI layouts, oci:DIR:TAG (default: the pair in fixtures/; larger ones: corpora.sh)
 
-Times are whole processes, the programs in turn, medians of RUNS (default 3): compare ratios, not seconds. Sizes are exact.
+Times are whole processes, the programs in turn, medians of RUNS (default 3): compare ratios, not seconds. Sizes are exact. chunkify
+puts its blobs on disk before it ends; the others leave that to the system.
 The reference (podman's storage library) takes part when tests/interop has been built: make reference.
   CHUNKIFY=target/release/chunkify   RUNS=3   LEVELS=3,6
   GROWTH=1   also a layer of 10 GB with a file of 8 GB, layers of 100,000 to 1,000,000 files, and a push of 10 GB (40 GB of disk, half an hour)
@@ -107,6 +108,8 @@ def speed(new, work):
     results = {name: [] for name in programs}
     for _ in range(RUNS):
         for name, (command, processors, _) in programs.items():
+            # What the program before left unwritten is not this one's to wait for.
+            os.sync()
             results[name].append(run(command, processors))
     middle = lambda name, column: statistics.median(run[column] for run in results[name])
     print("Converting a layer of %.1f MB of tar, %d processors, medians of %d runs in turn\n" % (size / 1e6, os.cpu_count(), RUNS))

@@ -1,4 +1,5 @@
-//! The real image pair of fixtures/, converted: the reference pulls the old one, and then the new one in part.
+//! The real image pair of fixtures/, converted with and without frames on block boundaries: the reference pulls the old one, and then the
+//! new one in part.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,8 +24,11 @@ struct Layer {
 fn the_reference_pulls_an_update_of_ours_in_part() {
     let mut oracle = Oracle::start("pair");
     let mut tally = Tally::new("pair");
-    for tag in ["old", "new"] {
-        let layers = layers(tag, oracle.work());
+    let aligned = Settings { align: Some(64 << 10), ..Settings::default() };
+    for (tag, settings) in
+        [("old", Settings::default()), ("new", Settings::default()), ("old", aligned), ("new", aligned)]
+    {
+        let layers = layers(tag, &settings, oracle.work());
         let asked: Vec<(&Path, &Value, &str)> =
             layers.iter().map(|layer| (layer.blob.as_path(), &layer.annotations, layer.diff_id.as_str())).collect();
         let pulled = oracle.pull(&asked, true).unwrap_or_else(|no| panic!("{tag}: {}", no.error));
@@ -39,14 +43,14 @@ fn the_reference_pulls_an_update_of_ours_in_part() {
     tally.settle();
 }
 
-fn layers(tag: &str, work: &Path) -> Vec<Layer> {
+fn layers(tag: &str, settings: &Settings, work: &Path) -> Vec<Layer> {
     let layout = Path::new("fixtures/pair").join(tag);
     let made = Image::read(&layout, tag).layers().into_iter().enumerate().map(|(number, digest)| {
         let gzip = fs::read(blob_path(&layout, &digest)).expect("the layout has its blobs");
         let mut tar = Vec::new();
         flate2::read::MultiGzDecoder::new(&gzip[..]).read_to_end(&mut tar).expect("it is gzip");
         let mut bytes = Vec::new();
-        let encoded = encode(&tar[..], &mut bytes, &Settings::default(), &mut |_| {}).expect("memory does not fail");
+        let encoded = encode(&tar[..], &mut bytes, settings, &mut |_| {}).expect("memory does not fail");
         let Form::Chunked(chunked) = &encoded.form else { panic!("layer {number} of {tag} is plain") };
         let mut annotations = BTreeMap::new();
         chunked.annotations.apply(&mut annotations);

@@ -108,6 +108,10 @@ impl HelperName {
             }
             Ok((child.wait().await.map_err(start)?, out))
         };
+        self.in_time(talk).await
+    }
+
+    async fn in_time<T>(&self, talk: impl Future<Output = Result<T, CredentialsError>>) -> Result<T, CredentialsError> {
         let silent =
             |_| CredentialsError::HelperSilent { name: self.to_string(), seconds: limits::HELPER_TIME.as_secs() };
         tokio::time::timeout(limits::HELPER_TIME, talk).await.map_err(silent)?
@@ -130,6 +134,8 @@ fn says_not_found(out: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -140,5 +146,20 @@ mod tests {
         for bad in ["", "a/b", "../x", "a b", "a;b", "a\0b", "ä"] {
             assert!(bad.parse::<HelperName>().is_err(), "{bad:?}");
         }
+    }
+
+    /// On a clock that jumps to whatever is waited for.
+    #[test]
+    fn one_that_takes_too_long_is_given_up() {
+        let name: HelperName = "slow".parse().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+            let instant = Duration::from_millis(1);
+            for (takes, fits) in [(limits::HELPER_TIME - instant, true), (limits::HELPER_TIME + instant, false)] {
+                let answer = name.in_time(async { Ok(tokio::time::sleep(takes).await) }).await;
+                assert_eq!(answer.is_ok(), fits, "{answer:?}");
+                assert!(fits || answer.unwrap_err().to_string().contains("60 s"));
+            }
+        });
     }
 }
