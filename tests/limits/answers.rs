@@ -121,47 +121,65 @@ async fn fetch(server: &Server, size: u64, spans: &[Span]) -> Result<(), Registr
     client.unwrap().blob_spans(&repo(server), Digest::of(b""), size, spans, &Ledger::new(), &Nowhere).await
 }
 
-/// The range that was asked for comes behind bytes that were not.
+/// The range that was asked for would come behind bytes that were not. The connection ends before it does, so that it is those that count.
 pub fn surplus() {
     wait(async {
         let (size, asked) = (64 << 20, 1000);
         let at = limits::SURPLUS + asked;
-        for (before, fits) in [(at, true), (at + 1, false)] {
+        for (before, cut, said) in [(at, false, None), (at, true, Some("cut")), (at + 1, true, Some("longer"))] {
             let told = format!("bytes 0-{}/{size}", before + asked - 1);
-            let body = vec![0; usize::try_from(before + asked).unwrap()];
-            let server = Server::start(move |_| Reply::new(206).with("Content-Range", &told).body(body.clone())).await;
-            let answer = fetch(&server, size, &[Span::with_len(before, asked).unwrap()]).await;
-            assert_eq!(answer.is_ok(), fits, "{answer:?}");
+            let before = usize::try_from(before).unwrap();
+            let body = vec![0; before + usize::try_from(asked).unwrap()];
+            let server = Server::start(move |_| {
+                let reply = Reply::new(206).with("Content-Range", &told).body(body.clone());
+                if cut { reply.cut(before) } else { reply }
+            });
+            let answer = fetch(&server.await, size, &[Span::with_len(before as u64, asked).unwrap()]).await;
+            refused(answer, said);
         }
     });
 }
 
-/// Two ranges are asked for, and come behind parts that were not.
+/// Two ranges are asked for, and would come behind parts that were not.
 pub fn parts() {
     wait(async {
         let size = 64 << 20;
         let spans = [1 << 20, 32 << 20].map(|at| Span::with_len(at, 1000).unwrap());
-        for (more, fits) in [
-            (4 * spans.len() + limits::PARTS - spans.len(), true),
-            (4 * spans.len() + limits::PARTS - spans.len() + 1, false),
-        ] {
+        let most = 4 * spans.len() + limits::PARTS;
+        for (before, cut, said) in
+            [(most - spans.len(), false, None), (most, true, Some("cut")), (most + 1, true, Some("longer"))]
+        {
             let mut body = Vec::new();
-            for _ in 0..more {
+            for _ in 0..before {
                 body.extend(format!("--b\r\nContent-Range: bytes 0-0/{size}\r\n\r\nx\r\n").bytes());
             }
+            let surplus = body.len();
             for span in spans {
                 let told = format!("--b\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n", span.start(), span.end() - 1);
                 body.extend(told.bytes().chain([b'y'; 1000]).chain(*b"\r\n"));
             }
             body.extend(b"--b--\r\n");
             let server = Server::start(move |_| {
-                Reply::new(206).with("Content-Type", "multipart/byteranges; boundary=b").body(body.clone())
-            })
-            .await;
-            let answer = fetch(&server, size, &spans).await;
-            assert_eq!(answer.is_ok(), fits, "{more} parts more: {answer:?}");
+                let reply = Reply::new(206).with("Content-Type", "multipart/byteranges; boundary=b").body(body.clone());
+                if cut { reply.cut(surplus) } else { reply }
+            });
+            refused(fetch(&server.await, size, &spans).await, said);
         }
     });
+}
+
+/// An answer that is refused with certain words, or not at all.
+#[track_caller]
+fn refused(answer: Result<(), RegistryError>, said: Option<&str>) {
+    let told = answer.as_ref().err().map(ToString::to_string);
+    let is = match (&told, said) {
+        (None, None) => true,
+        // A connection that ends early says so in the words of whoever notices it.
+        (Some(told), Some("cut")) => !told.contains("longer than it may be"),
+        (Some(told), Some(_)) => told.contains("longer than it may be"),
+        _ => false,
+    };
+    assert!(is, "{told:?} and not {said:?}");
 }
 
 /// A head that is late by a second, on a clock that runs as fast as nothing else happens.
