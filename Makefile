@@ -23,7 +23,7 @@ help:
 	@echo 'make conformance         against other readers and writers, the reference first; counts what was compared (root, Go)'
 	@echo 'make reference           the programs of the reference, past and present, that it runs (Go)'
 	@echo 'make readers [OLD=… NEW=…]  skopeo, podman, umoci, containerd and docker read a store (root; READERS_ROOT=DIR has them)'
-	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference'
+	@echo 'make bench [OLD=… NEW=…]  times and bytes, side by side with zstd and the reference, and of the parts alone'
 	@echo 'make reflink [OLD=… NEW=…]  disk use of pulls on XFS and btrfs (root, xfsprogs, btrfs-progs)'
 	@echo 'make peers               the registry and the tools that the tests run against'
 
@@ -70,6 +70,7 @@ readers: build
 
 bench: build
 	python3 tests/bench/run.py $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')
+	$(CARGO) bench --locked --bench parts
 
 reflink: build
 	tests/reflink.sh $(if $(OLD),'$(OLD)') $(if $(NEW),'$(NEW)')

@@ -115,6 +115,13 @@ fn sha_256(bencher: Bencher) {
     });
 }
 
+/// As workers take chunks.
+#[divan::bench]
+fn sha_256_two_at_a_time(bencher: Bencher) {
+    let chunks: Vec<&[u8]> = TAR.chunks(32 << 10).collect();
+    bencher.counter(BytesCount::new(TAR.len())).bench_local(|| Digest::of_each(&chunks));
+}
+
 #[divan::bench]
 fn scan_the_tar(bencher: Bencher) {
     of_tar(bencher).counter(BytesCount::new(TAR.len())).bench_local(|| {
@@ -241,12 +248,4 @@ fn read_multipart(bencher: Bencher, kib: usize) {
         assert!(parser.ended());
         events
     });
-}
-
-#[divan::bench]
-fn digest_small_things(bencher: Bencher) {
-    let chunks: Vec<&[u8]> = TAR[..TAR.len().min(16 << 20)].chunks(4 << 10).collect();
-    bencher
-        .counter(ItemsCount::new(chunks.len()))
-        .bench_local(|| chunks.iter().map(|chunk| Digest::of(chunk).as_bytes()[0]).fold(0, u8::wrapping_add));
 }
