@@ -125,8 +125,9 @@ skopeo_reads() {
     inside skopeo copy -q --preserve-digests "$from" "oci:$seen/copy:copy"
     same_blobs "copied from ${from%%:*}" "$work/copy"
   done
-  inside skopeo copy -q "docker-archive:$seen/docker.tar:$name" "oci:$seen/copy:docker"
-  same 'config of docker-archive' "$(inside skopeo inspect --raw "oci:$seen/copy:docker" | python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["digest"])')" "$(cat "$work/config")"
+  # Into a folder, since on the way to an OCI layout it writes the config anew.
+  inside skopeo copy -q "docker-archive:$seen/docker.tar:$name" "dir:$seen/copy-dir"
+  same 'config of docker-archive' "$(python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["digest"])' <"$work/copy-dir/manifest.json")" "$(cat "$work/config")"
   # The other way round.
   inside skopeo copy -q --preserve-digests "oci:$seen/store:$name" "oci-archive:$seen/theirs.tar:$name"
   inside skopeo copy -q "oci:$seen/store:$name" "docker-archive:$seen/theirs-docker.tar:$name"

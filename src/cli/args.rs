@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand};
 
-use crate::encode::Settings;
+use crate::encode::Profile;
 use crate::image::PlatformFilter;
 use crate::plan::cost::Prefer;
 use crate::registry::Reference;
@@ -144,16 +144,20 @@ pub struct ConvertArgs {
     /// Where the converted image goes
     #[arg(value_name = "DST")]
     pub destination: Location,
-    /// zstd level, -7 to 22; 3 takes six tenths of the time and makes blobs 4 % larger
-    #[arg(long, default_value_t = Settings::LEVEL, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-7..=22))]
-    pub level: i32,
+    /// What to spare: time (level 3), the bytes of updates (level 6), or those of blobs that are mostly pulled as a whole (level 15, larger
+    /// chunks)
+    #[arg(long, value_name = "fast|balanced|small", default_value = Profile::default().label(), value_parser = profile)]
+    pub profile: Profile,
+    /// zstd level, -7 to 22 [default: the profile's]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-7..=22))]
+    pub level: Option<i32>,
     /// One average size of chunks for all files, in bytes, 1024 to 4194304; they are a quarter of it at least and four times it at most
-    /// [default: 32 KiB in files of 64 to 256 KiB, and twice that whenever a file is four times as long, up to 1 MiB]
+    /// [default: the profile's; balanced has 32 KiB in files of 64 to 256 KiB, and twice that whenever a file is four times as long, up to 1 MiB]
     #[arg(long, value_name = "BYTES")]
     pub chunk_size: Option<u64>,
     /// Put a frame on a block boundary about every BYTES of the blob, so that XFS and btrfs share most blocks of an update with the version
-    /// before it; the blob grows by 0.3 % at 262144, the distance when none is given
-    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "262144",
+    /// before it; the blob grows by 1.2 % at 65536, the distance when none is given, and by 0.25 % at 262144
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, require_equals = true, default_missing_value = "65536",
         value_parser = clap::value_parser!(u64).range(65_536..=1 << 30))]
     pub align: Option<u64>,
     /// Threads that compress; the result does not depend on it [default: all processors]
@@ -230,6 +234,10 @@ pub struct PullArgs {
     /// Registry
     #[command(flatten)]
     pub registry: RegistryArgs,
+}
+
+fn profile(text: &str) -> Result<Profile, &'static str> {
+    text.parse()
 }
 
 fn prefer(text: &str) -> Result<Prefer, &'static str> {

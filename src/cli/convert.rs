@@ -25,7 +25,8 @@ use super::convert_progress::{Bar, json};
 
 pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let mut settings = Settings { align: args.align, ..Settings::at(args.level) };
+    let level = args.level.unwrap_or(args.profile.level());
+    let mut settings = Settings { align: args.align, cut: args.profile.cut(), ..Settings::at(level) };
     if let Some(average) = args.chunk_size {
         settings.cut = Policy::with_average(average)?;
     }

@@ -60,6 +60,9 @@ impl Policy {
         zeros: Self::ZEROS,
     };
 
+    /// Chunks of 1 MiB in files of at least twice that, which cost next to nothing of a blob and spare less of an update.
+    pub const LARGE: Self = Self { whole_below: 2 << 20, average: Average::Fixed(1 << 20), zeros: Self::ZEROS };
+
     /// Chunks of `average` bytes in every file of at least twice that.
     ///
     /// # Errors

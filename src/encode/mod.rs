@@ -29,7 +29,7 @@ use crate::tar::fault::Fault;
 
 use budget::Account;
 pub use names::NameFault;
-pub use settings::{Levels, Recipe, RecipeError, Settings};
+pub use settings::{Levels, Profile, Recipe, RecipeError, Settings};
 pub use workers::Pool;
 
 /// A blob that was written.

@@ -70,6 +70,62 @@ impl Default for Settings {
     }
 }
 
+/// Settings by what they spare; `spec-notes/measurements.md` has what each comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Time: level 3.
+    Fast,
+    /// The bytes of updates, in a time that nobody minds: level 6, chunks that grow with the file.
+    #[default]
+    Balanced,
+    /// The bytes of blobs, for images that are mostly pulled as a whole: level 15, and chunks of 1 MiB.
+    Small,
+}
+
+impl Profile {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Balanced, Self::Small];
+
+    /// The word on the command line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Balanced => "balanced",
+            Self::Small => "small",
+        }
+    }
+
+    /// The zstd level of data frames.
+    pub const fn level(self) -> i32 {
+        match self {
+            Self::Fast => 3,
+            Self::Balanced => Settings::LEVEL,
+            Self::Small => 15,
+        }
+    }
+
+    /// Where payloads are cut.
+    pub const fn cut(self) -> Policy {
+        match self {
+            Self::Fast | Self::Balanced => Policy::SCALED,
+            Self::Small => Policy::LARGE,
+        }
+    }
+
+    /// Everything.
+    pub const fn settings(self) -> Settings {
+        Settings { cut: self.cut(), ..Settings::at(self.level()) }
+    }
+}
+
+impl FromStr for Profile {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|profile| profile.label() == text).ok_or("fast, balanced or small")
+    }
+}
+
 /// What made a blob, as it is written beside it: whoever has the same chunkify, the same zstd and these settings can make the same frames
 /// from the same files again.
 ///
@@ -172,7 +228,9 @@ mod tests {
     #[test]
     fn recipes_read_as_they_are_written() {
         let fixed = Settings { cut: Policy::with_average(65536).unwrap(), align: Some(1), ..Settings::at(-5) };
-        for settings in [Settings::default(), Settings::at(3), Settings::at(19), fixed] {
+        let profiles = Profile::ALL.map(Profile::settings);
+        assert_eq!(profiles[1], Settings::default());
+        for settings in [Settings::at(19), fixed].into_iter().chain(profiles) {
             let recipe = Recipe::of(&settings);
             assert_eq!(recipe.to_string().parse(), Ok(recipe));
         }
