@@ -83,7 +83,7 @@ def speed(new, work):
     programs = {}  # name: (command, processors, size of the result)
 
     def ours(name, source, *options, processors=None):
-        out = path("ours", *(option.strip("-") for option in (name.replace(" ", "-").replace("/", ""),)))
+        out = path("ours", name.replace(" ", "-").replace(",", ""))
         programs[name] = (convert(source, out, *options), processors, lambda: blob_size(out))
 
     def other(name, command, out):
@@ -94,6 +94,7 @@ def speed(new, work):
     ours("chunkify, on one processor", plain, processors={min(os.sched_getaffinity(0))})
     for level in LEVELS:
         ours("chunkify --level %d" % level, plain, "--level", str(level))
+        ours("chunkify --level %d, from gzip" % level, packed, "--level", str(level))
     for level in LEVELS:
         other("zstd -%d" % level, ["zstd", "-q", "-f", "--single-thread", "-%d" % level, tar, "-o", path("z", str(level))], path("z", str(level)))
     other("gzip", ["sh", "-c", "gzip -c %s >%s" % (tar, path("gz"))], path("gz"))
@@ -120,6 +121,11 @@ def speed(new, work):
         print("| %s | %.2f | %.2f | %.0f | %.0f | %s | %.2f | %.3f |" % (
             name, wall, middle(name, 1), size / 1e6 / wall, middle(name, 2), f"{made():,}", wall / base, made() / base_size))
     print("\nFrom one processor to all: %.2f times as fast." % (middle("chunkify, on one processor", 0) / base))
+    if os.path.exists(REFERENCE):
+        for theirs, names in (("reference, its default", ("chunkify", "chunkify, from gzip")), ("reference, level 3", ("chunkify --level 3", "chunkify --level 3, from gzip"))):
+            for name in (name for name in names if name in programs):
+                print("%s: %.2f times as fast as the %s, with %.4f of its blob." % (
+                    name, middle(theirs, 0) / middle(name, 0), theirs, programs[name][2]() / programs[theirs][2]()))
     for level in LEVELS:
         limit = middle("zstd -%d" % level, 1) + middle("sha256 of the tar", 1)
         print("CPU at level %d: %.2f of zstd's at that level and one SHA-256 pass." % (level, middle("chunkify --level %d" % level, 1) / limit))
