@@ -145,7 +145,7 @@ pub struct ConvertArgs {
     #[arg(value_name = "DST")]
     pub destination: Location,
     /// What to spare: time (level 3), the bytes of updates (level 6), or those of blobs that are mostly pulled as a whole (level 15, larger
-    /// chunks)
+    /// chunks; seven times the time, half a gigabyte of memory)
     #[arg(long, value_name = "fast|balanced|small", default_value = Profile::default().label(), value_parser = profile)]
     pub profile: Profile,
     /// zstd level, -7 to 22 [default: the profile's]
