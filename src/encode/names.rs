@@ -3,7 +3,7 @@
 //! The reference writes such layers and then fails on its own blob, without falling back (spec-notes/interop.md), so a chunked form would
 //! be worse than none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::digest::Digest;
 use crate::limits;
@@ -39,18 +39,26 @@ pub enum NameFault {
     WhiteoutWithContent,
 }
 
-/// Half a SHA-256 of a path stands for it: a million paths take 16 MB.
+/// Half a SHA-256 of a path stands for it.
 type Key = [u8; 16];
+
+/// What is known of a path, as bits: a million paths take 38 MB.
+type Known = u8;
+
+/// An entry has it.
+const ENTRY: Known = 1;
+/// Other entries are below of it, which may have an entry of its own or not.
+const FOLDER: Known = 1 << 1;
+/// Nothing can be below of it.
+const FILE: Known = 1 << 2;
+/// A hard link can lead to it.
+const LINKABLE: Known = 1 << 3;
 
 /// The names of an archive so far.
 #[derive(Debug, Default)]
 pub struct Names {
-    paths: HashSet<Key>,
-    /// What other entries are below of, with an entry of its own or without.
-    folders: HashSet<Key>,
-    /// What nothing can be below of.
-    files: HashSet<Key>,
-    linkable: HashSet<Key>,
+    paths: HashMap<Key, Known>,
+    /// Hard links whose target has not come yet, by target.
     dangling: HashMap<Key, Vec<u8>>,
 }
 
@@ -62,7 +70,7 @@ impl Names {
     pub fn add(&mut self, entry: &Entry) -> Result<(), NameFault> {
         let clean = path::clean(&entry.name);
         let own = key(rootless(&clean));
-        if !self.paths.insert(own) {
+        if !self.learn(own, ENTRY) {
             return Err(NameFault::Duplicate);
         }
         if clean == b".." || clean.starts_with(b"../") {
@@ -89,11 +97,11 @@ impl Names {
             Kind::Regular | Kind::Symlink => self.can_be_linked(own),
             Kind::HardLink => {
                 let target = key(rootless(&path::clean(&entry.link_name)));
-                if !self.linkable.contains(&target) {
+                if !self.is(&target, LINKABLE) {
                     self.dangling.insert(target, entry.name.clone());
                 }
                 // Readers make hard links in order and after all files, so a link to this one must come later.
-                self.linkable.insert(own);
+                self.learn(own, LINKABLE);
             }
             _ => {}
         }
@@ -108,26 +116,38 @@ impl Names {
     /// Takes in where an entry is among folders. Symbolic links can lead to a folder, so they are neither.
     fn place(&mut self, kind: Kind, path: &[u8], own: Key) -> Result<(), NameFault> {
         if matches!(kind, Kind::Regular | Kind::HardLink) {
-            if self.folders.contains(&own) {
+            if self.is(&own, FOLDER) {
                 return Err(NameFault::FileAndFolder);
             }
-            self.files.insert(own);
+            self.learn(own, FILE);
         }
         let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/');
         for (at, _) in slashes {
             let above = key(&path[..at]);
-            if self.files.contains(&above) {
+            if self.is(&above, FILE) {
                 return Err(NameFault::FileAndFolder);
             }
-            if !self.folders.insert(above) {
+            if !self.learn(above, FOLDER) {
                 break; // What is above this one was taken in with it.
             }
         }
         Ok(())
     }
 
+    fn is(&self, path: &Key, what: Known) -> bool {
+        self.paths.get(path).is_some_and(|known| known & what != 0)
+    }
+
+    /// Says whether that was news.
+    fn learn(&mut self, path: Key, what: Known) -> bool {
+        let known = self.paths.entry(path).or_default();
+        let news = *known & what == 0;
+        *known |= what;
+        news
+    }
+
     fn can_be_linked(&mut self, key: Key) {
-        self.linkable.insert(key);
+        self.learn(key, LINKABLE);
         self.dangling.remove(&key);
     }
 }
