@@ -21,7 +21,9 @@ pub enum ReferrersError {
         source: RegistryError,
     },
     /// Something else has the list's tag.
-    #[error("the registry keeps no such list, and tag {tag} is of type {media_type:?}, which is no list either; it was left as it is")]
+    #[error(
+        "the registry keeps no such list, and tag {tag} is of type {media_type:?}, which is no list either; it was left as it is"
+    )]
     Type {
         /// Where the list should be.
         tag: String,
@@ -61,12 +63,7 @@ pub enum ReferrersError {
 ///
 /// # Errors
 /// [`ReferrersError`]. What was in the list is there still.
-pub async fn list(
-    client: &Client,
-    repo: &Repository,
-    subject: &str,
-    listed: Descriptor,
-) -> Result<(), ReferrersError> {
+pub async fn list(client: &Client, repo: &Repository, subject: &str, listed: Descriptor) -> Result<(), ReferrersError> {
     let tag = referrer::tag(subject).ok_or_else(|| ReferrersError::Subject(subject.into()))?;
     let failed = |source| ReferrersError::Registry { tag: tag.clone(), source };
     let mut written = 0;

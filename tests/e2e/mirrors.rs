@@ -195,7 +195,6 @@ fn a_prediction_is_of_the_mirror_that_will_be_asked() {
 fn what_stays_on_this_machine_needs_no_files_of_other_tools() {
     let home = Home::new();
     let old = MADE.source("old");
-    let store = home.text("store");
     for (name, broken) in [("registries.conf", "[[registry"), ("auth.json", "{")] {
         home.conf(name, broken);
         let out = |what: &str| home.text(&format!("{what}-{name}"));
@@ -209,18 +208,24 @@ fn what_stays_on_this_machine_needs_no_files_of_other_tools() {
         ] {
             home.run(arguments).ok();
         }
-        // What speaks to a registry is stopped by it, before it speaks.
-        let nobody = "docker://127.0.0.1:1/app:new";
-        for arguments in [
-            &["inspect", nobody][..],
-            &["pull", nobody, "--store", &store],
-            &["push", &old, nobody],
-            &["convert", &old, nobody],
-            &["convert", nobody, &format!("oci:{}:y", out("out"))],
-        ] {
-            let refused = home.run(arguments).refused();
-            assert!(refused.stderr.contains(name), "{arguments:?}: {}", refused.stderr);
-        }
         std::fs::remove_file(home.path(".config/containers").join(name)).expect("removed");
+    }
+}
+
+#[test]
+fn what_speaks_to_a_registry_is_stopped_by_a_file_that_cannot_be_followed() {
+    let home = Home::new();
+    let (old, store, nobody) = (MADE.source("old"), home.text("store"), "docker://127.0.0.1:1/app:new");
+    home.conf("registries.conf", "[[registry");
+    let out = format!("oci:{}:y", home.text("out"));
+    for arguments in [
+        &["inspect", nobody][..],
+        &["pull", nobody, "--store", &store],
+        &["push", &old, nobody],
+        &["convert", &old, nobody],
+        &["convert", nobody, &out],
+    ] {
+        let refused = home.run(arguments).refused();
+        assert!(refused.stderr.contains("registries.conf"), "{arguments:?}: {}", refused.stderr);
     }
 }

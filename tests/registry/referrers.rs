@@ -10,8 +10,8 @@ use chunkify::push::{self, PushError, Pushed, ReferrersError};
 use chunkify::registry::Reference;
 use chunkify::store::Layout;
 
-use crate::server::{Reply, Seen, Server};
 use crate::client;
+use crate::server::{Reply, Seen, Server};
 
 /// What the layout's signature is about; the registry need not have it.
 fn subject() -> Digest {
@@ -107,10 +107,8 @@ fn put_list(documents: &mut HashMap<String, (String, Vec<u8>)>, listed: &[Descri
 
 #[tokio::test]
 async fn a_registry_that_lists_it_needs_no_help() {
-    let (server, documents) = registry(|seen, _| {
-        (seen.method == "PUT").then(|| Reply::new(201).with("OCI-Subject", subject()))
-    })
-    .await;
+    let (server, documents) =
+        registry(|seen, _| (seen.method == "PUT").then(|| Reply::new(201).with("OCI-Subject", subject()))).await;
     let (pushed, root) = push(&server, ":signature").await;
     pushed.expect("pushed");
     let put = |name: &str| ("PUT".to_owned(), name.to_owned());
@@ -124,7 +122,10 @@ async fn elsewhere_it_is_listed_under_a_tag_before_it_has_a_name() {
     let (pushed, root) = push(&server, ":signature").await;
     pushed.expect("pushed");
     let [described] = &list(&documents).manifests[..] else { panic!("one referrer") };
-    assert_eq!((described.digest, described.size, &*described.media_type), (root.digest, root.size, media_type::MANIFEST));
+    assert_eq!(
+        (described.digest, described.size, &*described.media_type),
+        (root.digest, root.size, media_type::MANIFEST)
+    );
     assert_eq!(described.rest["artifactType"], "application/x.signature");
     assert_eq!(described.annotations["by"], "us");
     let did = |method: &str, name: &str| (method.to_owned(), name.to_owned());
@@ -197,6 +198,8 @@ async fn what_cannot_be_amended_is_left_and_named() {
     })
     .await;
     let error = push(&server, ":signature").await.0.expect_err("not listed");
-    let PushError::Unlisted { source: ReferrersError::Contended { times, .. }, .. } = error else { panic!("{error:?}") };
+    let PushError::Unlisted { source: ReferrersError::Contended { times, .. }, .. } = error else {
+        panic!("{error:?}")
+    };
     assert_eq!(times, 5);
 }
