@@ -151,9 +151,10 @@ impl Work<'_> {
         let all = 0..map.frames.len();
         // A line spoils a few frames. Where more are wrong, the table of contents is, and they would come again as they came before.
         let twice: u64 = all.clone().filter(|&at| wrong[at] && came(at)).map(bytes).sum();
-        // Unless they come from elsewhere.
-        let elsewhere = twice > 0 && self.distrust();
-        let spoilt = elsewhere || twice <= limits::FETCHED_AGAIN.max(self.layer.size / 8);
+        let spoilt = twice <= limits::FETCHED_AGAIN.max(self.layer.size / 8);
+        if twice > 0 {
+            self.distrust();
+        }
         let first: Vec<bool> = all.clone().map(|at| wrong[at] && (spoilt || !came(at))).collect();
         let second: Vec<bool> = all.clone().map(|at| !first[at] && !came(at)).collect();
         let mut lost = 0;

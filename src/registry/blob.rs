@@ -50,7 +50,11 @@ impl Client {
         };
         self.blob_from_at(endpoint, digest, size, 0, ledger, cause, &mut sink).await?;
         let actual = Digest::of(&bytes);
-        if actual == digest { Ok(bytes) } else { Err(RegistryError::Digest { place, expected: digest, actual }) }
+        if actual == digest {
+            return Ok(bytes);
+        }
+        ledger.reclassify(cause, Cause::Wasted, size);
+        Err(RegistryError::Digest { place, expected: digest, actual })
     }
 
     /// [`Client::blob_range`] at one place.

@@ -77,6 +77,7 @@ impl Client {
         if let Ok(expected) = reference.parse::<Digest>()
             && expected != digest
         {
+            ledger.reclassify(Cause::Metadata, Cause::Wasted, bytes.len() as u64);
             return Err(RegistryError::Digest { place, expected, actual: digest });
         }
         let media_type =

@@ -311,6 +311,10 @@ impl Tries<'_> {
                     tracing::warn!("mirror {} does not answer, and is not asked again", repo.host());
                 }
             }
+            Some(digest) if matches!(error, RegistryError::Digest { .. } | RegistryError::Size { .. }) => {
+                tracing::warn!("mirror {repo} has {digest} wrong, and is not asked for it again: {error}");
+                lock(&mirrors.lacking).insert((repo.clone(), digest));
+            }
             _ => tracing::info!("mirror {repo} did not help: {error}"),
         }
         self.failures.push((repo, error));
