@@ -133,8 +133,7 @@ pub fn tell_with_a_client_certificate() {
     };
     // Of several certificates, the one that the registry believes is shown, wherever it stands.
     show(registry.stranger(), "another");
-    let refused = login().refused();
-    assert!(refused.stderr.contains(&format!("certs.d/{host}/client.cert")), "the remedy: {}", refused.stderr);
+    login().refused();
     show(registry.client(), "client");
     login().ok();
     for tag in ["old", "new"] {
