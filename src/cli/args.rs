@@ -84,7 +84,7 @@ pub struct TransportArgs {
     /// Do not check certificates
     #[arg(long)]
     pub insecure: bool,
-    /// Folder with authorities (*.crt) and a client certificate (*.cert, *.key) [default: the registry's in certs.d]
+    /// Folder with authorities (*.crt) and client certificates (*.cert, *.key) [default: the registry's in certs.d]
     #[arg(long, value_name = "DIR")]
     pub cert_dir: Option<PathBuf>,
     /// Follow redirects that lead from a public registry into a private network

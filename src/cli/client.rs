@@ -1,5 +1,6 @@
 //! A client as the command line, the environment and the files of container tools want it.
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -41,6 +42,27 @@ pub fn client_that(args: &RegistryArgs, prefer: Prefer) -> anyhow::Result<Client
     options.prefer = prefer;
     options.memory = cache_folder();
     Ok(Client::new(options)?)
+}
+
+/// A client for both ends of a command, made when the first of them is a registry: what stays on this machine needs none of the files that
+/// a client is made from.
+pub struct OnDemand<'a> {
+    args: &'a RegistryArgs,
+    made: OnceCell<Client>,
+}
+
+impl<'a> OnDemand<'a> {
+    pub fn new(args: &'a RegistryArgs) -> Self {
+        Self { args, made: OnceCell::new() }
+    }
+
+    pub fn get(&self) -> anyhow::Result<Client> {
+        if let Some(made) = self.made.get() {
+            return Ok(made.clone());
+        }
+        let made = client(self.args)?;
+        Ok(self.made.get_or_init(|| made).clone())
+    }
 }
 
 /// Where things are kept that may be lost: `$XDG_CACHE_HOME/chunkify`, else `~/.cache/chunkify`.

@@ -21,6 +21,7 @@ use crate::source::{Location, Source, Spool};
 use crate::store::Layout;
 
 use super::args::ConvertArgs;
+use super::client::OnDemand;
 use super::convert_progress::{Bar, json};
 
 pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
@@ -38,12 +39,12 @@ pub async fn run(args: ConvertArgs) -> anyhow::Result<ExitCode> {
         memory: Pool::memory(threads),
     };
     let watch: Report = if args.json { Arc::new(json()) } else { Bar::start() };
-    let client = super::client(&args.registry)?;
-    let source = Source::open(&args.source, &client).await?;
+    let client = OnDemand::new(&args.registry);
+    let source = Source::open(&args.source, || client.get()).await?;
     let run = Run { source: &source, named: &args.source, options: &options, watch };
     let (image, converted) = match &args.destination {
         Location::Layout { dir, name } => run.into_layout(dir, name.as_deref()).await?,
-        Location::Registry(reference) => run.into_registry(&client, reference).await?,
+        Location::Registry(reference) => run.into_registry(&client.get()?, reference).await?,
         Location::Archive { form, file, name } => run.into_archive(*form, file, name.clone()).await?,
     };
     let (root, layers, took) = (&converted.root.digest, &converted.layers, started.elapsed().as_secs_f64());

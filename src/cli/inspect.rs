@@ -53,8 +53,8 @@ fn only(image: &mut inspect::Image, digest: &str) -> anyhow::Result<()> {
 pub async fn run(args: InspectArgs) -> anyhow::Result<ExitCode> {
     match what(&args.what)? {
         What::Image(location) => {
-            let client = super::client(&args.registry)?;
-            let mut image = inspect::image(&Source::open(&location, &client).await?).await?;
+            let source = Source::open(&location, || super::client(&args.registry)).await?;
+            let mut image = inspect::image(&source).await?;
             if let Some(layer) = &args.layer {
                 only(&mut image, layer)?;
             }

@@ -29,7 +29,7 @@ pub async fn run(args: PushArgs) -> anyhow::Result<ExitCode> {
             args.destination
         );
     }
-    let source = Source::open(&args.source, &client).await?;
+    let source = Source::open(&args.source, || anyhow::Ok(client.clone())).await?;
     let (blobs, root) = match &source {
         Source::Layout { layout, name } => (Blobs::from(layout), layout.resolve(name.as_deref())?),
         Source::Archive(archive) => (Blobs::from(&**archive), archive.root().clone()),

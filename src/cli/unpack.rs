@@ -23,8 +23,7 @@ pub async fn run(args: UnpackArgs) -> anyhow::Result<ExitCode> {
         room: args.max_size,
         sync: !args.no_sync,
     };
-    let client = super::client(&args.registry)?;
-    let source = Source::open(&args.source, &client).await?;
+    let source = Source::open(&args.source, || super::client(&args.registry)).await?;
     let outcome = unpacked(&source, &args, &options).await;
     let outcome = outcome.with_context(|| format!("{} was not unpacked", args.source))?;
     let digest = outcome.digest.map(|digest| digest.to_string()).unwrap_or_default();

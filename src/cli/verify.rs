@@ -15,8 +15,8 @@ use super::inspect::{What, what};
 pub async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     match what(&args.what)? {
         What::Image(location) => {
-            let client = super::client(&args.registry)?;
-            let verified = verify::image(&Source::open(&location, &client).await?).await?;
+            let source = Source::open(&location, || super::client(&args.registry)).await?;
+            let verified = verify::image(&source).await?;
             say!(
                 "{location} is whole: {}, {} ({} zstd:chunked, {} frames), {}",
                 report::count(verified.manifests, "manifest"),

@@ -119,6 +119,19 @@ pub enum LayerError {
     },
 }
 
+impl LayerError {
+    /// Whether these may not be the bytes that the manifest speaks of: what they should be is known before they are read.
+    pub fn is_of_the_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::Tail(TailError::Frames(_) | TailError::Footer)
+                | Self::TocDigest { .. }
+                | Self::TarSplitDigest { .. }
+                | Self::TocLength { .. }
+        )
+    }
+}
+
 /// What can be wrong with an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Disagreement {

@@ -3,7 +3,9 @@
 pub mod document;
 pub mod media_type;
 pub mod platform;
+pub mod referrer;
 pub mod rewrite;
 
 pub use document::{Descriptor, Index, Manifest, Platform};
 pub use platform::{PlatformFilter, PlatformFilterError};
+pub use referrer::Referrer;

@@ -152,6 +152,9 @@ impl Work<'_> {
         // A line spoils a few frames. Where more are wrong, the table of contents is, and they would come again as they came before.
         let twice: u64 = all.clone().filter(|&at| wrong[at] && came(at)).map(bytes).sum();
         let spoilt = twice <= limits::FETCHED_AGAIN.max(self.layer.size / 8);
+        if twice > 0 {
+            self.distrust();
+        }
         let first: Vec<bool> = all.clone().map(|at| wrong[at] && (spoilt || !came(at))).collect();
         let second: Vec<bool> = all.clone().map(|at| !first[at] && !came(at)).collect();
         let mut lost = 0;
@@ -233,22 +236,32 @@ impl Work<'_> {
         }
         match self.commit().await? {
             Ok(()) => Ok(Arrived { mode: Mode::Whole, reason: Some(reason), reused_bytes: 0 }),
-            Err(_) if ranges => self.restart(reason).await,
-            Err(got) => self.give_up(got),
+            Err(got) => {
+                let elsewhere = self.distrust();
+                if ranges || elsewhere { self.restart(reason).await } else { self.give_up(got) }
+            }
         }
     }
 
-    /// The last resort: the whole blob in one stream, whatever is there already.
+    /// The last resort: the whole blob in one stream, whatever is there already, from one place after the other.
     async fn restart(&self, reason: String) -> Result<Arrived, LayerFailure> {
-        let bytes = self.ledger.bytes();
-        for cause in [Cause::TableOfContents, Cause::Payload, Cause::Headers, Cause::Gaps, Cause::Whole] {
-            self.ledger.reclassify(cause, Cause::Wasted, bytes.get(cause));
+        loop {
+            let bytes = self.ledger.bytes();
+            for cause in [Cause::TableOfContents, Cause::Payload, Cause::Headers, Cause::Gaps, Cause::Whole] {
+                self.ledger.reclassify(cause, Cause::Wasted, bytes.get(cause));
+            }
+            self.stream().await?;
+            match self.commit().await? {
+                Ok(()) => return Ok(Arrived { mode: Mode::Whole, reason: Some(reason), reused_bytes: 0 }),
+                Err(_) if self.distrust() => {}
+                Err(got) => return self.give_up(got),
+            }
         }
-        self.stream().await?;
-        match self.commit().await? {
-            Ok(()) => Ok(Arrived { mode: Mode::Whole, reason: Some(reason), reused_bytes: 0 }),
-            Err(got) => self.give_up(got),
-        }
+    }
+
+    /// What came is wrong: whether it can be had from elsewhere than where it came from.
+    fn distrust(&self) -> bool {
+        self.place.client.distrust(&self.place.repo, self.layer.digest)
     }
 
     /// Nothing of it may be taken for a beginning by the next attempt.

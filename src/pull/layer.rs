@@ -56,14 +56,19 @@ impl LayerPlan {
     /// What carrying it out should take.
     ///
     /// # Errors
-    /// [`RegistryError::Url`].
-    pub async fn predict(&self, place: &Place, layer: &Descriptor) -> Result<Prediction, RegistryError> {
+    /// As [`Client::predict`].
+    pub async fn predict(
+        &self,
+        place: &Place,
+        layer: &Descriptor,
+        ledger: &Ledger,
+    ) -> Result<Prediction, RegistryError> {
         let spans = match self {
             Self::Present => return Ok(Prediction::default()),
             Self::Tiled(tiled) => &tiled.plan.missing[..],
             Self::Whole { rest, .. } => &[*rest][..],
         };
-        place.client.predict(&place.repo, layer.digest, layer.size, spans).await
+        place.client.predict(&place.repo, layer.digest, layer.size, spans, ledger).await
     }
 }
 
@@ -204,6 +209,10 @@ async fn look(
         Ok((map, known)) => {
             let plan = Plan::default();
             Ok(LayerPlan::Tiled(Box::new(Tiled { map: Arc::new(map), known: Arc::new(known), plan, partial })))
+        }
+        Err(why) if why.is_of_the_bytes() && place.client.distrust(&place.repo, layer.digest) => {
+            ledger.reclassify(Cause::TableOfContents, Cause::Wasted, tail.span().len());
+            Box::pin(look(place, layer, partial, all, ledger)).await
         }
         Err(why) => match Span::new(0, tail.data_end()) {
             Some(rest) => Ok(LayerPlan::Whole { reason: why.to_string(), partial, rest, ranges: true, cold: false }),

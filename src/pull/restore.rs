@@ -36,7 +36,7 @@ pub async fn restore(
     let ledger = Arc::new(Ledger::new());
     let plan = layer::survey(&place, blob, partial, &ledger).await.map_err(no_plan)?;
     let plan = layer::look_up_one(plan, &place.local).await.map_err(PullError::Worker)?;
-    let predicted = Predicted::new(&ledger, plan.predict(&place, blob).await?);
+    let predicted = Predicted::new(&ledger, plan.predict(&place, blob, &ledger).await?);
     let arrived = assemble::run(&place, blob, plan, &ledger, &|_| {}).await;
     let arrived = arrived.map_err(|source| PullError::Layer { number: 1, of: 1, digest, source })?;
     Ok(LayerReport::of(blob, arrived, predicted, &ledger))

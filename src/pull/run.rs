@@ -352,7 +352,7 @@ impl Run<'_> {
         });
         let mut planned = looked_up.await.map_err(PullError::Worker)?;
         for Planned { layer, plan, predicted, ledger, .. } in &mut planned {
-            *predicted = Predicted::new(ledger, plan.predict(place, layer).await?);
+            *predicted = Predicted::new(ledger, plan.predict(place, layer, ledger).await?);
         }
         Ok(planned)
     }

@@ -1,5 +1,7 @@
 //! Pushing: an image from a layout or an archive to a registry, blobs before manifests, children before their index, the name last.
 
+mod referrers;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -10,10 +12,12 @@ use crate::archive::{Archive, ArchiveError};
 use crate::blob::Blob;
 use crate::digest::Digest;
 use crate::image::document::DocumentError;
-use crate::image::{Descriptor, Index, Manifest, media_type};
+use crate::image::{Descriptor, Index, Manifest, Referrer, media_type};
 use crate::limits;
-use crate::registry::{Client, Reference, RegistryError, Repository};
+use crate::registry::{Client, Reference, RegistryError, Repository, Stored};
 use crate::store::{Layout, StoreError};
+
+pub use referrers::ReferrersError;
 
 /// Blobs that are uploaded at once.
 const BLOBS_AT_ONCE: usize = 4;
@@ -87,6 +91,16 @@ pub enum PushError {
         digest: Digest,
         /// Why.
         source: RegistryError,
+    },
+    /// The registry has the manifest, and nobody finds it by what it is about.
+    #[error("manifest {digest} was pushed, but not listed among the referrers of {subject}")]
+    Unlisted {
+        /// Which one.
+        digest: Digest,
+        /// The digest of what it is about.
+        subject: String,
+        /// Why.
+        source: ReferrersError,
     },
     /// A document of the image.
     #[error("{digest}: {source}")]
@@ -180,8 +194,13 @@ pub async fn push(
         pushed: Pushed::default(),
     };
     let bytes = run.document(root, 0).await?;
-    let name = reference.tag().map_or_else(|| root.digest.to_string(), str::to_owned);
-    run.put(root, &name, &bytes).await?;
+    // What is about another image is listed there before it gets a name of its own.
+    if reference.tag().is_none() || Referrer::parse(&bytes).is_some() {
+        run.put(root, &bytes).await?;
+    }
+    if let Some(tag) = reference.tag() {
+        run.put_as(root, tag, &bytes).await?;
+    }
     run.pushed.digest = Some(root.digest);
     Ok(run.pushed)
 }
@@ -211,7 +230,7 @@ impl Run<'_> {
             }
             for child in Index::parse(&bytes).map_err(wrong)?.manifests {
                 let bytes = Box::pin(self.document(&child, depth + 1)).await?;
-                self.put(&child, &child.digest.to_string(), &bytes).await?;
+                self.put(&child, &bytes).await?;
             }
         } else {
             return Err(PushError::Type { digest: descriptor.digest, media_type: descriptor.media_type.clone() });
@@ -219,7 +238,16 @@ impl Run<'_> {
         Ok(bytes)
     }
 
-    async fn put(&self, descriptor: &Descriptor, name: &str, bytes: &[u8]) -> Result<(), PushError> {
+    /// Stores a document under its digest, and lists it among the referrers of its subject where the registry does not.
+    async fn put(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), PushError> {
+        let stored = self.put_as(descriptor, &descriptor.digest.to_string(), bytes).await?;
+        let Some(referrer) = Referrer::parse(bytes).filter(|_| !stored.listed) else { return Ok(()) };
+        let (digest, subject) = (descriptor.digest, referrer.subject().to_owned());
+        let listed = referrers::list(self.client, &self.repo, &subject, referrer.describe(descriptor)).await;
+        listed.map_err(|source| PushError::Unlisted { digest, subject, source })
+    }
+
+    async fn put_as(&self, descriptor: &Descriptor, name: &str, bytes: &[u8]) -> Result<Stored, PushError> {
         let put = self.client.put_manifest(&self.repo, name, &descriptor.media_type, bytes).await;
         put.map_err(|source| PushError::Manifest { digest: descriptor.digest, source })
     }

@@ -50,7 +50,11 @@ impl Client {
         };
         self.blob_from_at(endpoint, digest, size, 0, ledger, cause, &mut sink).await?;
         let actual = Digest::of(&bytes);
-        if actual == digest { Ok(bytes) } else { Err(RegistryError::Digest { place, expected: digest, actual }) }
+        if actual == digest {
+            return Ok(bytes);
+        }
+        ledger.reclassify(cause, Cause::Wasted, size);
+        Err(RegistryError::Digest { place, expected: digest, actual })
     }
 
     /// [`Client::blob_range`] at one place.
@@ -121,18 +125,15 @@ impl Client {
         Fetch::new(self, blob, ledger, sink).run(missing).await
     }
 
-    /// What [`Self::blob_spans`] should take for `missing` spans, as far as the host that has the blob is known. Mirrors are not looked at.
-    ///
-    /// # Errors
-    /// [`RegistryError::Url`], [`RegistryError::Registries`].
-    pub async fn predict(
+    /// [`Client::predict`] at one place.
+    pub(super) fn predict_at(
         &self,
-        repo: &Repository,
+        endpoint: &Endpoint,
         digest: Digest,
         size: u64,
         missing: &[Span],
     ) -> Result<Prediction, RegistryError> {
-        let url = self.blob_url(&self.target(repo).await?, digest)?;
+        let url = self.blob_url(endpoint, digest)?;
         let host = self.http.hosts.expected(&url);
         // Of hosts that are not known, registries mostly answer several ranges, and the stores that they redirect to mostly do not.
         let unknown = if Arc::ptr_eq(&host, &self.http.hosts.of(&url)) { TOP } else { 1 };

@@ -9,7 +9,7 @@ use super::credentials::CredentialsError;
 use super::multipart::MultipartError;
 use super::secrets::scrub;
 use super::sources::RegistriesError;
-use super::trust::{CertificateError, Nearness, TooNear};
+use super::trust::{CertificateError, Nearness, SetupError, TooNear};
 use crate::digest::Digest;
 
 /// A request as people may see it: method, host and path. The query, where signatures live, is not kept.
@@ -43,7 +43,7 @@ impl fmt::Display for Place {
 pub enum RegistryError {
     /// The HTTP client could not be set up, for example because the system has no root certificates.
     #[error("cannot set up the HTTP client")]
-    Setup(#[source] reqwest::Error),
+    Setup(#[source] SetupError),
     /// A host or path makes no URL.
     #[error("no URL can be made of {0:?}")]
     Url(String),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 
 use super::endpoint::Endpoint;
 use super::error::{Fault, Place, RegistryError};
@@ -18,6 +18,9 @@ const TYPES: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oc
                      application/vnd.docker.distribution.manifest.list.v2+json, \
                      application/vnd.docker.distribution.manifest.v2+json";
 
+/// The header by which a registry says that it has listed a manifest among the referrers of its subject.
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
 /// A manifest or index as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -29,7 +32,22 @@ pub struct Manifest {
     pub digest: Digest,
 }
 
+/// What a registry said of a manifest that it has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// It lists the manifest among the referrers of its subject (`OCI-Subject`). Where it does not, whoever pushed it must.
+    pub listed: bool,
+}
+
 impl Client {
+    /// [`Client::manifest`] of the registry that is written to, whatever its mirrors have.
+    ///
+    /// # Errors
+    /// As [`Client::manifest`].
+    pub async fn manifest_to_amend(&self, repo: &Repository, reference: &str) -> Result<Manifest, RegistryError> {
+        self.manifest_at(&self.target(repo).await?, reference, &Ledger::new()).await
+    }
+
     /// [`Client::manifest`] at one place.
     pub(super) async fn manifest_at(
         &self,
@@ -59,6 +77,7 @@ impl Client {
         if let Ok(expected) = reference.parse::<Digest>()
             && expected != digest
         {
+            ledger.reclassify(Cause::Metadata, Cause::Wasted, bytes.len() as u64);
             return Err(RegistryError::Digest { place, expected, actual: digest });
         }
         let media_type =
@@ -91,7 +110,7 @@ impl Client {
         reference: &str,
         media_type: &str,
         bytes: &[u8],
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Stored, RegistryError> {
         let (ledger, endpoint) = (Ledger::new(), &self.target(repo).await?);
         let url = endpoint.url(&format!("manifests/{reference}"))?;
         let fault = RegistryError::Answer { place: Place::new(&Method::PUT, &url), fault: Fault::MediaType };
@@ -104,8 +123,9 @@ impl Client {
         if !answer.status().is_success() {
             return Err(answer.into_error(&ledger).await);
         }
+        let listed = answer.header(OCI_SUBJECT).is_some();
         answer.discard(&ledger).await;
-        Ok(())
+        Ok(Stored { listed })
     }
 
     fn manifest_ask(

@@ -17,6 +17,7 @@ use super::sources::{By, Place};
 use super::{Client, InOrder};
 use crate::digest::Digest;
 use crate::ledger::{Cause, Ledger};
+use crate::plan::requests::Prediction;
 use crate::span::Span;
 
 /// What was learned about mirrors in this run.
@@ -24,8 +25,10 @@ use crate::span::Span;
 pub(super) struct Mirrors {
     /// Hosts that do not answer.
     down: Mutex<HashSet<String>>,
-    /// What a mirror was asked for and does not have.
+    /// What a mirror was asked for and does not have, or has wrong.
     lacking: Mutex<HashSet<(Repository, Digest)>>,
+    /// Which mirrors have given bytes of a blob, by the name that it was asked for under.
+    gave_of: Mutex<HashMap<(Repository, Digest), HashSet<Repository>>>,
     /// Which place gave the manifest of a tag: what belongs to the image may be there and nowhere else.
     gave: Mutex<HashMap<Repository, Repository>>,
     /// Whether a registry that need not speak HTTPS does.
@@ -112,7 +115,10 @@ impl Client {
         let mut tries = self.tries(repo, Some(digest))?;
         while let Some(endpoint) = tries.next(ledger).await {
             match self.blob_range_at(&endpoint, digest, size, span, ledger, cause).await {
-                Ok(bytes) => return Ok(bytes),
+                Ok(bytes) => {
+                    tries.gave();
+                    return Ok(bytes);
+                }
                 Err(error) => tries.failed(error)?,
             }
         }
@@ -145,7 +151,10 @@ impl Client {
                 Ok(())
             };
             match self.blob_from_at(&endpoint, digest, size, start, ledger, cause, &mut counted).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    tries.gave();
+                    return Ok(());
+                }
                 Err(error) => tries.failed(error)?,
             }
         }
@@ -176,11 +185,47 @@ impl Client {
         while let Some(endpoint) = tries.next(ledger).await {
             let left = lock(&noted.came).left(missing);
             match self.blob_spans_at(&endpoint, digest, size, &left, ledger, &noted).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    tries.gave();
+                    return Ok(());
+                }
                 Err(error) => tries.failed(error)?,
             }
         }
         Err(tries.ended())
+    }
+
+    /// What [`Self::blob_spans`] should take for `missing` spans, as far as the host is known that will be asked first. A look whether it
+    /// speaks HTTPS counts in the ledger.
+    ///
+    /// # Errors
+    /// [`RegistryError::Url`], [`RegistryError::Registries`].
+    pub async fn predict(
+        &self,
+        repo: &Repository,
+        digest: Digest,
+        size: u64,
+        missing: &[Span],
+        ledger: &Ledger,
+    ) -> Result<Prediction, RegistryError> {
+        let mut tries = self.tries(repo, Some(digest))?;
+        match tries.next(ledger).await {
+            Some(endpoint) => self.predict_at(&endpoint, digest, size, missing),
+            None => Err(tries.ended()),
+        }
+    }
+
+    /// The bytes that came of a blob are not that blob. Mirrors that gave any of them are not asked for it again; `false` when there were
+    /// none, and whoever asks once more will get the same.
+    pub fn distrust(&self, repo: &Repository, digest: Digest) -> bool {
+        let mirrors = &self.http.mirrors;
+        let gave = lock(&mirrors.gave_of).remove(&(repo.clone(), digest)).unwrap_or_default();
+        let wrong = !gave.is_empty();
+        for mirror in gave {
+            tracing::warn!("mirror {mirror} gave wrong bytes of blob {digest}, and is not asked for it again");
+            lock(&mirrors.lacking).insert((mirror, digest));
+        }
+        wrong
     }
 
     fn tries<'a>(&'a self, repo: &'a Repository, digest: Option<Digest>) -> Result<Tries<'a>, RegistryError> {
@@ -238,8 +283,19 @@ impl Tries<'_> {
         }
     }
 
-    /// The place failed. An error when no other can help.
+    /// The place gave bytes that are still to be verified.
+    fn gave(&self) {
+        if let (Some(Place { repo, mirror: true, .. }), Some(digest)) = (&self.now, self.digest) {
+            let mut gave_of = lock(&self.client.http.mirrors.gave_of);
+            gave_of.entry((self.repo.clone(), digest)).or_default().insert(repo.clone());
+        }
+    }
+
+    /// The place failed, perhaps after it gave some bytes. An error when no other can help.
     fn failed(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        if !error.is_not_found() {
+            self.gave();
+        }
         let Some(Place { repo, mirror: true, .. }) = self.now.take() else { return Err(self.with_mirrors(error)) };
         if !error.is_of_the_server() {
             return Err(error);
@@ -254,6 +310,10 @@ impl Tries<'_> {
                 if lock(&mirrors.down).insert(repo.host().to_owned()) {
                     tracing::warn!("mirror {} does not answer, and is not asked again", repo.host());
                 }
+            }
+            Some(digest) if matches!(error, RegistryError::Digest { .. } | RegistryError::Size { .. }) => {
+                tracing::warn!("mirror {repo} has {digest} wrong, and is not asked for it again: {error}");
+                lock(&mirrors.lacking).insert((repo.clone(), digest));
             }
             _ => tracing::info!("mirror {repo} did not help: {error}"),
         }

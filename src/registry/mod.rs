@@ -61,7 +61,7 @@ pub use blob::InOrder;
 pub use credentials::{Credentials, Keychain};
 pub use error::{Detail, Fault, Place, RegistryError};
 pub use login::Login;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Stored};
 pub use options::Options;
 pub use ranges::SpanSink;
 pub use reference::{Reference, ReferenceError, Repository};

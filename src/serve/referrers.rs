@@ -1,13 +1,12 @@
 //! Which manifests of a layout name another one as their subject.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use hyper::header::{HeaderName, HeaderValue};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::digest::Digest;
-use crate::image::{Descriptor, Index, document, media_type};
+use crate::image::{Descriptor, Index, Referrer, document, media_type};
 use crate::limits;
 use crate::store::{Layout, StoreError};
 
@@ -20,9 +19,9 @@ const FILTERS_APPLIED: HeaderName = HeaderName::from_static("oci-filters-applied
 /// Answers with an index of the referrers, which is empty when there are none.
 pub fn answer(layout: &Layout, subject: &Digest, query: Option<&str>) -> Result<Answer, Refusal> {
     let filter = parameter(query, "artifactType");
-    let mut index = Index::empty();
+    let (mut index, subject) = (Index::empty(), subject.to_string());
     for (descriptor, bytes) in reachable(layout)? {
-        let Some(referrer) = Referrer::parse(&bytes).filter(|referrer| referrer.names(subject)) else {
+        let Some(referrer) = Referrer::parse(&bytes).filter(|referrer| referrer.subject() == subject) else {
             continue;
         };
         let descriptor = referrer.describe(&descriptor);
@@ -60,47 +59,4 @@ fn reachable(layout: &Layout) -> Result<impl Iterator<Item = (Descriptor, Vec<u8
         }
         None
     }))
-}
-
-/// What the list of referrers says about one.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Referrer {
-    subject: Option<Named>,
-    artifact_type: Option<String>,
-    config: Option<Typed>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Named {
-    digest: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Typed {
-    media_type: String,
-}
-
-impl Referrer {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
-    }
-
-    fn names(&self, subject: &Digest) -> bool {
-        self.subject.as_ref().is_some_and(|named| named.digest == subject.to_string())
-    }
-
-    /// The descriptor for the list: the manifest's annotations, and its artifact type, which is the config's where it has none.
-    fn describe(self, descriptor: &Descriptor) -> Descriptor {
-        let mut described = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
-        described.annotations = self.annotations;
-        let own = self.artifact_type.filter(|own| !own.is_empty());
-        if let Some(artifact_type) = own.or(self.config.map(|config| config.media_type)) {
-            described.rest.insert("artifactType".into(), artifact_type.into());
-        }
-        described
-    }
 }

@@ -124,27 +124,33 @@ impl Spool {
 }
 
 impl Source {
-    /// Opens a place. `client` is used for registries only.
+    /// Opens a place. Only for a registry a client is asked for, so that what stays on this machine does not depend on what one needs.
     ///
     /// # Errors
-    /// [`SourceError`] when a layout or an archive is none.
-    pub async fn open(location: &Location, client: &Client) -> Result<Self, SourceError> {
+    /// [`SourceError`] when a layout or an archive is none; whatever `client` says.
+    pub async fn open<E: From<SourceError>>(
+        location: &Location,
+        client: impl FnOnce() -> Result<Client, E>,
+    ) -> Result<Self, E> {
         Ok(match location {
-            Location::Layout { dir, name } => Self::Layout { layout: Layout::open(dir)?, name: name.clone() },
+            Location::Layout { dir, name } => {
+                let layout = Layout::open(dir).map_err(SourceError::from)?;
+                Self::Layout { layout, name: name.clone() }
+            }
             Location::Archive { form, file, name } => {
                 let (form, file, name) = (*form, file.clone(), name.clone());
                 let opened = tokio::task::spawn_blocking(move || Archive::open(form, &file, name.as_deref())).await;
-                Self::Archive(Box::new(opened.map_err(|error| SourceError::Worker(io::Error::other(error)))??))
+                let opened = opened.map_err(|error| SourceError::Worker(io::Error::other(error)))?;
+                Self::Archive(Box::new(opened.map_err(SourceError::from)?))
             }
             Location::Registry(reference) => Self::Registry(Box::new(RegistrySource {
-                client: client.clone(),
+                client: client()?,
                 reference: reference.clone(),
                 spool: Spool::new()?,
                 ledger: Ledger::new(),
             })),
         })
     }
-
     /// The image's root document.
     ///
     /// # Errors
@@ -279,15 +285,23 @@ impl RegistrySource {
     ) -> Result<(), SourceError> {
         let Self { client, reference, spool, ledger } = self;
         let Descriptor { digest, size, .. } = descriptor;
-        let mut writer = spool.layout.blob_writer()?;
-        let mut come = 0;
-        let mut sink = |bytes: &[u8]| {
-            come += bytes.len() as u64;
-            fetched(come);
-            writer.write_all(bytes)
-        };
-        client.blob_from(&reference.repo(), *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
-        writer.commit(Some(*digest))?;
-        Ok(())
+        let repo = reference.repo();
+        loop {
+            let mut writer = spool.layout.blob_writer()?;
+            let mut come = 0;
+            let mut sink = |bytes: &[u8]| {
+                come += bytes.len() as u64;
+                fetched(come);
+                writer.write_all(bytes)
+            };
+            client.blob_from(&repo, *digest, *size, 0, ledger, Cause::Whole, &mut sink).await?;
+            match writer.commit(Some(*digest)) {
+                // A mirror's blob is wrong; the next place may have it right.
+                Err(StoreError::Digest { .. }) if client.distrust(&repo, *digest) => {
+                    ledger.reclassify(Cause::Whole, Cause::Wasted, *size);
+                }
+                committed => return Ok(committed.map(drop)?),
+            }
+        }
     }
 }

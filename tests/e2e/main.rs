@@ -17,6 +17,7 @@ mod conversion;
 mod faults;
 mod in_process;
 mod matrix;
+mod mirrors;
 mod peers;
 mod readers;
 mod whole;

@@ -2,6 +2,7 @@
 
 mod behind;
 mod guarded;
+mod referrers;
 
 use std::net::SocketAddr;
 
@@ -51,6 +52,19 @@ fn distribution_with_tokens() {
 #[test]
 fn distribution_for_certified_clients() {
     guarded::tell_with_a_client_certificate();
+}
+
+#[test]
+fn distribution_has_no_list_of_referrers() {
+    for program in [peers::distribution_program(), distribution_2_program()] {
+        referrers::tell(peers::plain_distribution(&program).address(), false);
+    }
+}
+
+#[test]
+#[ignore = "needs a zot: CHUNKIFY_ZOT=/path/to/zot, or zot on PATH"]
+fn zot_has_a_list_of_referrers() {
+    referrers::tell(peers::zot().address(), true);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod memory;
 mod mirrors;
 mod push;
 mod ranges;
+mod referrers;
 mod secrets;
 mod server;
 mod slow;

@@ -19,7 +19,8 @@ async fn asked_twice(kind: fn(&[u8], &Seen) -> Reply) -> ([Vec<usize>; 2], (u64,
     for asked in &mut asked {
         let before = server.ranges().len();
         let client = client_with(|options| options.memory = Some(folder.path().into()));
-        let prediction = client.predict(&repo(&server), Digest::of(b"x"), SIZE as u64, &missing).await.expect("a URL");
+        let prediction = client.predict(&repo(&server), Digest::of(b"x"), SIZE as u64, &missing, &Ledger::new()).await;
+        let prediction = prediction.expect("a URL");
         predicted = (prediction.requests, prediction.ranges);
         fetch(&client, &server, &blob(SIZE), &missing, &ledger).await.expect("all of it");
         client.save_memory();

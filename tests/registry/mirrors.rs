@@ -167,3 +167,28 @@ async fn when_nobody_helps_everybody_is_named() {
     let shown = format!("{error}");
     assert!(shown.contains(&mirror.address) && shown.contains("403: not yours"), "{shown}");
 }
+
+#[tokio::test]
+async fn documents_that_a_mirror_has_wrong_come_from_the_registry() {
+    let wrong = |seen: &Seen| match seen.target.contains("/manifests/") {
+        true => Reply::new(200).with("Content-Type", MANIFEST).body("{ }"),
+        false => Reply::new(200).body("CONFIG"),
+    };
+    let mirror = Server::start(wrong).await;
+    let primary = Server::start(|seen| match seen.target.contains("/manifests/") {
+        true => Reply::new(200).with("Content-Type", MANIFEST).body("{}"),
+        false => Reply::new(200).body("config"),
+    })
+    .await;
+    let client = mirrored(&primary, &[(&mirror.address, "")]);
+    let (repo, ledger, config) = (repo(&primary), Ledger::new(), Digest::of(b"config"));
+    for _ in 0..2 {
+        let got = client.manifest(&repo, &Digest::of(b"{}").to_string(), &ledger).await.expect("from the registry");
+        assert_eq!(got.bytes, b"{}");
+        let got = client.blob_bytes(&repo, config, 6, &ledger, Cause::Metadata).await.expect("from the registry");
+        assert_eq!(got, b"config");
+    }
+    assert_eq!(asked(&mirror).len(), 2, "what is wrong there is asked for once");
+    let bytes = ledger.bytes();
+    assert_eq!((bytes.wasted, bytes.metadata), (3 + 6, 2 * (2 + 6)), "{bytes:?}");
+}

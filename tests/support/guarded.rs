@@ -106,6 +106,11 @@ impl Guarded {
         ["client.crt", "client.key"].map(|name| self.work.path().join(name))
     }
 
+    /// A client certificate that another authority signed, and its key.
+    pub fn stranger(&self) -> [PathBuf; 2] {
+        ["stranger.crt", "stranger.key"].map(|name| self.work.path().join(name))
+    }
+
     /// What it wrote so far.
     pub fn log(&self) -> String {
         self.server.log()
@@ -170,11 +175,15 @@ fn make_certificates(folder: &Path) {
         run(command.args(arguments.split(' ')).current_dir(folder)).ok();
     };
     let curve = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
-    openssl(&format!("req -x509 {curve} -keyout ca.key -out ca.crt -days 30 -subj /CN=tests"));
-    for (name, subject) in [("server", "localhost"), ("client", "somebody")] {
+    for (name, subject) in [("ca", "tests"), ("other-ca", "others")] {
+        openssl(&format!("req -x509 {curve} -keyout {name}.key -out {name}.crt -days 30 -subj /CN={subject}"));
+    }
+    for (name, subject, ca) in
+        [("server", "localhost", "ca"), ("client", "somebody", "ca"), ("stranger", "somebody", "other-ca")]
+    {
         openssl(&format!("req {curve} -keyout {name}.key -out {name}.csr -subj /CN={subject}"));
         openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -extfile extensions -out {name}.crt"
+            "x509 -req -in {name}.csr -CA {ca}.crt -CAkey {ca}.key -CAcreateserial -days 30 -extfile extensions -out {name}.crt"
         ));
     }
     openssl("req -x509 -newkey rsa:2048 -nodes -keyout token.key -out token.crt -days 30 -subj /CN=tokens");

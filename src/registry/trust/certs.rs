@@ -1,4 +1,4 @@
-//! certs.d: a folder for each registry, with the authorities that it is believed by and the certificate that it is shown
+//! certs.d: a folder for each registry, with the authorities that it is believed by and the certificates that it may be shown
 //! (containers-certs.d(5)).
 
 #![expect(clippy::disallowed_methods, reason = "io shell: the files of other tools")]
@@ -6,8 +6,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use reqwest::{Certificate, Identity};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use crate::limits;
 
@@ -37,7 +40,15 @@ pub enum CertificateError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: reqwest::Error,
+        source: pem::Error,
+    },
+    /// A key that TLS knows nothing to do with, or of another certificate.
+    #[error("the key in {} is not that of its certificate", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: rustls::Error,
     },
     /// A certificate without its key, or a key without its certificate.
     #[error("{} is missing: a client certificate NAME.cert and its key NAME.key come together, authorities are called NAME.crt", .0.display())]
@@ -68,11 +79,10 @@ impl CertificateFolders {
 }
 
 /// The authorities in a folder: all `*.crt`.
-pub(super) fn authorities(folder: &Path) -> Result<Vec<Certificate>, CertificateError> {
+pub(super) fn authorities(folder: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let mut all = Vec::new();
     for path in files(folder, "crt")? {
-        let form = |source| CertificateError::Form { path: path.clone(), source };
-        let found = Certificate::from_pem_bundle(&read(&path)?).map_err(form)?;
+        let found = certificates(&path)?;
         if found.is_empty() {
             tracing::warn!("{} holds no certificate in PEM form, and nothing is trusted for its sake", path.display());
         }
@@ -81,20 +91,32 @@ pub(super) fn authorities(folder: &Path) -> Result<Vec<Certificate>, Certificate
     Ok(all)
 }
 
-/// The client certificate in a folder: the first `*.cert` with its `*.key`.
-pub(super) fn identity(folder: &Path) -> Result<Option<Identity>, CertificateError> {
-    let (certificates, keys) = (files(folder, "cert")?, files(folder, "key")?);
-    if let Some(alone) = keys.iter().map(|key| key.with_extension("cert")).find(|path| !certificates.contains(path)) {
+/// The client certificates in a folder: each `*.cert` with its `*.key`, by name.
+pub(super) fn identities(folder: &Path) -> Result<Vec<Arc<CertifiedKey>>, CertificateError> {
+    let (paths, keys) = (files(folder, "cert")?, files(folder, "key")?);
+    if let Some(alone) = keys.iter().map(|key| key.with_extension("cert")).find(|path| !paths.contains(path)) {
         return Err(CertificateError::Half(alone));
     }
-    let Some(certificate) = certificates.first() else { return Ok(None) };
-    let key = certificate.with_extension("key");
-    if !keys.contains(&key) {
-        return Err(CertificateError::Half(key));
-    }
-    let pem = [read(&key)?, b"\n".to_vec(), read(certificate)?].concat();
-    let form = |source| CertificateError::Form { path: certificate.clone(), source };
-    Identity::from_pem(&pem).map(Some).map_err(form)
+    let identity = |path: PathBuf| {
+        let key_path = path.with_extension("key");
+        if !keys.contains(&key_path) {
+            return Err(CertificateError::Half(key_path));
+        }
+        let chain = certificates(&path)?;
+        if chain.is_empty() {
+            return Err(CertificateError::Form { path, source: pem::Error::NoItemsFound });
+        }
+        let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?);
+        let key = key.map_err(|source| CertificateError::Form { path: key_path.clone(), source })?;
+        let certified = CertifiedKey::from_der(chain, key, &super::provider());
+        certified.map(Arc::new).map_err(|source| CertificateError::Key { path: key_path, source })
+    };
+    paths.into_iter().map(identity).collect()
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let found = CertificateDer::pem_slice_iter(&read(path)?).collect::<Result<_, _>>();
+    found.map_err(|source| CertificateError::Form { path: path.into(), source })
 }
 
 /// The files of a folder with an extension, by name. A folder that is gone or closed to us has none.
@@ -144,12 +166,12 @@ mod tests {
     #[test]
     fn halves_are_named() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(identity(folder.path()).expect("no certificate").is_none());
+        assert!(identities(folder.path()).expect("no certificate").is_empty());
         fs::write(folder.path().join("client.cert"), "x").expect("written");
-        let error = identity(folder.path()).expect_err("no key").to_string();
+        let error = identities(folder.path()).expect_err("no key").to_string();
         assert!(error.contains("client.key is missing"), "{error}");
         fs::rename(folder.path().join("client.cert"), folder.path().join("other.key")).expect("renamed");
-        let error = identity(folder.path()).expect_err("no certificate").to_string();
+        let error = identities(folder.path()).expect_err("no certificate").to_string();
         assert!(error.contains("other.cert is missing"), "{error}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod certs;
 mod reach;
+mod tls;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use hyper_util::client::proxy::matcher::Matcher;
+use rustls::crypto::CryptoProvider;
 use url::{Origin, Url};
 
 use super::endpoint::Endpoint;
@@ -21,10 +23,27 @@ use super::options::Options;
 pub use certs::{CertificateError, CertificateFolders};
 pub use reach::Nearness;
 pub(super) use reach::TooNear;
+use tls::Believed;
 
 /// Bytes that may come on one HTTP/2 stream and connection before we answer. The defaults stop long lines at a few hundred megabits.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// Why there can be no HTTP client.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// Nor HTTP.
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
+/// What TLS is computed with.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
 
 /// The HTTP clients, one for each way of trusting.
 pub(super) struct Connections {
@@ -44,7 +63,7 @@ pub(super) struct Connections {
 struct Trust {
     /// Folders whose authorities are believed beside the system's.
     authorities: BTreeSet<PathBuf>,
-    /// The folder with the certificate that we show.
+    /// The folder with the certificates that we may show.
     identity: Option<PathBuf>,
     /// Certificates are not checked.
     insecure: bool,
@@ -54,8 +73,6 @@ struct Trust {
 
 impl Connections {
     pub(super) fn new(options: &Options) -> Result<Self, RegistryError> {
-        // Fails when a provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let connections = Self {
             plain_http: options.plain_http,
             insecure: options.insecure,
@@ -103,45 +120,38 @@ impl Connections {
     }
 
     fn build(&self, trust: &Trust) -> Result<reqwest::Client, RegistryError> {
-        match self.build_with(trust, false)? {
-            // A machine without root certificates can still talk plain HTTP, or trust its own authorities.
-            Err(_) if self.plain_http || !trust.authorities.is_empty() => self.build_with(trust, true)?,
-            built => built,
+        let mut authorities = Vec::new();
+        for folder in &trust.authorities {
+            authorities.extend(certs::authorities(folder)?);
         }
-        .map_err(RegistryError::Setup)
+        let identities = trust.identity.as_deref().map(certs::identities).transpose()?.unwrap_or_default();
+        let own_alone = self.plain_http || !authorities.is_empty();
+        let build = |believed| self.build_with(trust, tls::config(believed, identities.clone())?);
+        let built = if trust.insecure {
+            build(Believed::Anybody)
+        } else {
+            // A machine without root certificates can still talk plain HTTP, or trust its own authorities.
+            match build(Believed::System(authorities.clone())) {
+                Err(_) if own_alone => build(Believed::Only(authorities)),
+                built => built,
+            }
+        };
+        built.map_err(RegistryError::Setup)
     }
 
-    fn build_with(
-        &self,
-        trust: &Trust,
-        own_roots_only: bool,
-    ) -> Result<Result<reqwest::Client, reqwest::Error>, CertificateError> {
+    fn build_with(&self, trust: &Trust, tls: rustls::ClientConfig) -> Result<reqwest::Client, SetupError> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("chunkify/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .connect_timeout(self.connect_timeout);
-        let mut authorities = Vec::new();
-        for folder in &trust.authorities {
-            authorities.extend(certs::authorities(folder)?);
-        }
-        builder = match (own_roots_only, authorities.is_empty()) {
-            (true, _) => builder.tls_certs_only(authorities),
-            (false, true) => builder,
-            (false, false) => builder.tls_certs_merge(authorities),
-        };
-        if let Some(identity) = trust.identity.as_deref().map(certs::identity).transpose()?.flatten() {
-            builder = builder.identity(identity);
-        }
-        if trust.insecure {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
+            .connect_timeout(self.connect_timeout)
+            .tls_backend_preconfigured(tls);
         if let Some(limit) = trust.limit {
             builder = builder.dns_resolver(reach::Guard::new(limit, self.proxies.hosts.clone()));
         }
-        Ok(builder.build())
+        Ok(builder.build()?)
     }
 
     /// Notes where an answer came from.

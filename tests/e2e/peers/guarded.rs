@@ -126,9 +126,15 @@ pub fn tell_with_a_client_certificate() {
     let refused = login().refused();
     assert!(refused.stderr.contains(&format!("certs.d/{host}/client.cert")), "the remedy: {}", refused.stderr);
     let folder = home.path(".config/containers/certs.d").join(&host);
-    for (from, to) in registry.client().iter().zip(["client.cert", "client.key"]) {
-        std::fs::copy(from, folder.join(to)).expect("copied");
-    }
+    let show = |pair: [PathBuf; 2], name: &str| {
+        for (from, extension) in pair.iter().zip(["cert", "key"]) {
+            std::fs::copy(from, folder.join(format!("{name}.{extension}"))).expect("copied");
+        }
+    };
+    // Of several certificates, the one that the registry believes is shown, wherever it stands.
+    show(registry.stranger(), "another");
+    login().refused();
+    show(registry.client(), "client");
     login().ok();
     for tag in ["old", "new"] {
         home.run(&["push", &MADE.source(tag), &format!("docker://{name}:{tag}")], "").ok();
