@@ -71,3 +71,37 @@ impl Worker {
 fn sync_at(wakes: &Receiver<()>, file: &File) -> io::Result<()> {
     wakes.iter().try_for_each(|()| file.sync_data())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn syncs_begin_with_the_first_step_and_let_the_file_go() {
+        let named = tempfile::NamedTempFile::new().unwrap();
+        let (mut file, early) = (named.reopen().unwrap(), EarlySync::default());
+        file.lock().unwrap();
+        let piece = vec![1; 1 << 20];
+        for written in 1..=40_u64 {
+            file.write_all(&piece).unwrap();
+            early.wrote(&file, piece.len() as u64);
+            assert_eq!(early.worker.lock().unwrap().is_some(), written << 20 >= STEP, "{written} MiB");
+        }
+        // As when a run fails: without an end, and the lock must not outlast it.
+        drop(early);
+        drop(file);
+        named.reopen().unwrap().try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_sync_that_fails_is_told_at_the_end() {
+        // A pipe cannot be put on disk.
+        let (_reader, pipe) = std::io::pipe().unwrap();
+        let (file, early) = (File::from(std::os::fd::OwnedFd::from(pipe)), EarlySync::default());
+        early.wrote(&file, STEP);
+        early.finish().unwrap_err();
+        early.finish().unwrap();
+    }
+}
