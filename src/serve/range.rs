@@ -35,12 +35,12 @@ pub fn select(header: &str, size: u64) -> Selection {
             None => return Selection::Malformed,
         }
     }
-    let total = spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.len()));
+    let total = spans.iter().map(|span| u128::from(span.len())).sum::<u128>();
     match spans[..] {
         // Some clients ask every resource for a range; an empty one is all there is to give.
         [] if outside && size > 0 => Selection::Outside,
         [] => Selection::Whole,
-        _ if total > size => Selection::Whole,
+        _ if total > u128::from(size) => Selection::Whole,
         [span] => Selection::One(span),
         _ => Selection::Several(spans),
     }
